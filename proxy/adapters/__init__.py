@@ -1,0 +1,1 @@
+"""The world: what the ports of the floors below are connected to."""

@@ -1,0 +1,219 @@
+"""The upstream over aiohttp's own connection pool and parser, with the request head written by us.
+
+The only place that touches aiohttp's client. `ClientSession` is not used because it re-sends idempotent
+requests by itself when a kept connection drops, which would spend the API's budget uncounted; and because
+only who writes the bytes knows whether any have left. What is used of aiohttp instead
+(`TCPConnector.connect`, `ResponseHandler`) is internal to it: the version range is pinned, and
+`tests/adapters/test_upstream.py` fails loudly on a version that differs.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import aiohttp
+from aiohttp import ClientTimeout
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.client_reqrep import ClientRequest
+from aiohttp.connector import Connection
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.http_parser import RawResponseMessage
+from aiohttp.streams import StreamReader
+from yarl import URL
+
+from proxy import config
+from proxy.errors import ErrorClass, UpstreamError
+from proxy.forwarder import Progress
+from proxy.messages import Headers, Request, Response
+from proxy.policy.classify import IDEMPOTENT
+from proxy.policy.headers import upward
+
+_MAX_HEAD = 64 * 1024
+_SMALL_BODY = 64 * 1024
+
+
+class Upstream:
+    """Send requests to one origin; each call is one attempt, never more."""
+
+    def __init__(self, settings: config.Upstream) -> None:
+        self._settings = settings
+        origin = URL(settings.base_url)
+        self._prefix = origin.raw_path.rstrip("/")
+        self._host = settings.base_url.partition("://")[2].partition("/")[0].encode("ascii")
+        loop = asyncio.get_running_loop()
+        limit = settings.max_connections
+        self._kept = aiohttp.TCPConnector(limit=limit, ttl_dns_cache=30, keepalive_timeout=15)
+        self._fresh = aiohttp.TCPConnector(limit=limit, ttl_dns_cache=30, force_close=True)
+        self._pool_key = ClientRequest("GET", origin, loop=loop)
+        self._connect_timeout = ClientTimeout(total=None, connect=settings.connect_timeout)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._kept.close()
+        await self._fresh.close()
+
+    async def reach(self) -> None:
+        """Connect and keep the connection for the first request; raises `UpstreamError`. Costs no request."""
+        (await self._connect(self._kept)).release()
+
+    async def send(self, request: Request, progress: Progress) -> Response:
+        """Send once and return the response head, the body still to be read.
+
+        Raises `UpstreamError`. `progress` is told before the first byte and after the last one.
+        """
+        # A kept connection may be closed by the upstream at the moment of reuse, and nobody can tell whether
+        # the request was read (RFC 9112 §9.3.1). What may not be repeated goes over a new connection.
+        pool = self._kept if request.method in IDEMPOTENT else self._fresh
+        connection = await self._connect(pool)
+        try:
+            return await self._exchange(connection, request, progress)
+        except BaseException:
+            connection.close()
+            raise
+
+    async def _connect(self, pool: aiohttp.TCPConnector) -> Connection:
+        while True:
+            try:
+                connection = await pool.connect(self._pool_key, [], self._connect_timeout)
+            except (OSError, TimeoutError, aiohttp.ClientError) as error:
+                raise _not_connected(error, self._host.decode()) from error
+            protocol = connection.protocol
+            if protocol is not None and protocol.is_connected() and not protocol.should_close:
+                return connection
+            connection.close()  # it was closed, or sent what nobody asked for, while it was idle
+
+    async def _exchange(self, connection: Connection, request: Request, progress: Progress) -> Response:
+        protocol = connection.protocol
+        assert protocol is not None
+        protocol.set_response_params(
+            skip_payload=request.method == "HEAD",
+            read_until_eof=True,
+            auto_decompress=False,
+            read_timeout=self._settings.head_timeout,
+            max_line_size=_MAX_HEAD,
+            max_field_size=_MAX_HEAD,
+            max_headers=512,
+        )
+        head = self._head(request)
+        progress.started()
+        try:
+            upload = await self._write(protocol, head, request, progress)
+            try:
+                message, payload = await self._read_head(protocol)
+            finally:
+                if upload is not None and not upload.done():
+                    upload.cancel()  # answered before the end of the body: the rest is not wanted
+                    protocol.force_close()
+                if upload is not None:
+                    await asyncio.gather(upload, return_exceptions=True)
+        except (OSError, TimeoutError, aiohttp.ClientError, HttpProcessingError) as error:
+            raise _broken(error) from error
+        protocol.read_timeout = self._settings.read_timeout
+        body = _Body(connection, protocol, payload)
+        return Response(message.code, message.reason, Headers(message.raw_headers), body)
+
+    def _head(self, request: Request) -> bytes:
+        fields = upward(
+            request,
+            host=self._host,
+            size=request.body.size,
+            via=b"1.1 avala-proxy",
+            credential_headers=self._settings.credential_headers,
+            forwarded=self._settings.forwarded,
+        )
+        line = f"{request.method} {self._prefix}{request.target} HTTP/1.1\r\n"
+        # aiohttp's parser decodes a target so; this gives the client's bytes back.
+        raw_line = line.encode("utf-8", "surrogateescape")
+        return raw_line + b"".join(b"%b: %b\r\n" % field for field in fields) + b"\r\n"
+
+    async def _write(
+        self, protocol: ResponseHandler, head: bytes, request: Request, progress: Progress
+    ) -> "asyncio.Task[None] | None":
+        """Write the head, and the body: at once if small, else in a task beside the reading."""
+        transport = protocol.transport
+        if transport is None:
+            raise ConnectionResetError("the connection was closed before the request was written")
+        if request.body.size is None or request.body.size <= _SMALL_BODY:
+            transport.write(head + b"".join([chunk async for chunk in request.body.chunks()]))
+            progress.sent()
+            protocol.start_timeout()
+            return None
+        transport.write(head)
+        return asyncio.get_running_loop().create_task(self._upload(protocol, request, progress))
+
+    async def _upload(self, protocol: ResponseHandler, request: Request, progress: Progress) -> None:
+        try:
+            async for chunk in request.body.chunks():
+                if protocol.transport is None:
+                    return
+                protocol.transport.write(chunk)
+                async with asyncio.timeout(self._settings.read_timeout):
+                    await protocol._drain_helper()
+        except Exception as error:
+            # The reader waits on the protocol, so that is where the failure has to arrive.
+            protocol.set_exception(aiohttp.ClientOSError(f"the body could not be sent: {error!r}"), error)
+            return
+        progress.sent()
+        protocol.start_timeout()
+
+    @staticmethod
+    async def _read_head(protocol: ResponseHandler) -> tuple[RawResponseMessage, StreamReader]:
+        while True:
+            message, payload = await protocol.read()
+            if message.code >= 200:
+                return message, payload
+            if message.code == 101:
+                raise aiohttp.ClientPayloadError("the upstream switched protocols without being asked")
+
+
+class _Body:
+    """The rest of a response; its connection goes back to the pool at the end, or is closed before it."""
+
+    def __init__(self, connection: Connection, protocol: ResponseHandler, payload: StreamReader) -> None:
+        self._connection = connection
+        self._payload = payload
+        self._protocol = protocol
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        try:
+            async for chunk in self._payload.iter_any():
+                yield chunk
+        except (OSError, aiohttp.ClientError, HttpProcessingError) as error:
+            raise _cut(error) from error
+
+    async def close(self) -> None:
+        if self._payload.is_eof():
+            self._connection.release()
+        else:
+            self._connection.close()
+
+
+_NOT_CONNECTED: tuple[tuple[type[BaseException], ErrorClass, str], ...] = (
+    (aiohttp.ClientConnectorDNSError, ErrorClass.DNS_ERROR, "The name {host} cannot be resolved."),
+    (aiohttp.ClientSSLError, ErrorClass.TLS_ERROR, "No secure connection to {host} can be made."),
+    (TimeoutError, ErrorClass.CONNECTION_TIMEOUT, "{host} did not accept a connection in time."),
+    (OSError, ErrorClass.CONNECTION_REFUSED, "{host} does not accept connections."),
+)
+
+
+def _not_connected(error: BaseException, host: str) -> UpstreamError:
+    for kind, error_class, sentence in _NOT_CONNECTED:
+        if isinstance(error, kind):
+            return UpstreamError(error_class, sentence.format(host=host), written=False)
+    return UpstreamError(ErrorClass.CONNECTION_TERMINATED, f"The connection to {host} failed.", written=False)
+
+
+def _broken(error: BaseException) -> UpstreamError:
+    if isinstance(error, TimeoutError):
+        return UpstreamError(ErrorClass.READ_TIMEOUT, "The API did not answer in time.", written=True)
+    if isinstance(error, HttpProcessingError):
+        return UpstreamError(ErrorClass.RESPONSE_INCOMPLETE, "The API's answer is not HTTP.", written=True)
+    detail = "The API closed the connection without an answer."
+    return UpstreamError(ErrorClass.CONNECTION_TERMINATED, detail, written=True)
+
+
+def _cut(error: BaseException) -> UpstreamError:
+    if isinstance(error, TimeoutError):
+        return UpstreamError(
+            ErrorClass.READ_TIMEOUT, "The API stopped in the middle of its answer.", written=True
+        )
+    return UpstreamError(ErrorClass.RESPONSE_INCOMPLETE, "The API's answer broke off.", written=True)

@@ -1,0 +1,161 @@
+"""The commands: parse, call, print. No logic."""
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+import proxy
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(proxy.__version__, prog_name="avala-proxy")
+def main() -> None:
+    """Put limits, a queue, retries and metrics in front of the Avala API."""
+
+
+def _fail(message: str, code: int = 1) -> NoReturn:
+    click.echo(message, err=True)
+    sys.exit(code)
+
+
+_CONFIG = click.option(
+    "--config", "path", type=click.Path(path_type=Path), help="TOML file; see config/avala.toml."
+)
+_LISTEN = click.option(
+    "--listen", metavar="HOST:PORT", help="Where clients connect.  [default: 127.0.0.1:8080]"
+)
+_ADMIN = click.option(
+    "--admin-listen", metavar="HOST:PORT", help="Metrics and status.  [default: 127.0.0.1:9464]"
+)
+_UPSTREAM = click.option("--upstream", metavar="URL", help="The API.  [default: https://api.avala.ai]")
+
+
+def _overrides(
+    listen: str | None, admin_listen: str | None, upstream: str | None
+) -> dict[str, dict[str, Any]]:
+    given = {
+        "listen": {"address": listen, "admin_address": admin_listen},
+        "upstream": {"base_url": upstream},
+    }
+    return {
+        table: {name: value for name, value in entries.items() if value is not None}
+        for table, entries in given.items()
+        if any(value is not None for value in entries.values())
+    }
+
+
+@main.command()
+@_CONFIG
+@_LISTEN
+@_ADMIN
+@_UPSTREAM
+def serve(path: Path | None, listen: str | None, admin_listen: str | None, upstream: str | None) -> None:
+    """Run the proxy until SIGTERM or Ctrl-C."""
+    from proxy.app import StartError, serve
+    from proxy.config import load
+    from proxy.config_report import ConfigError
+
+    try:
+        asyncio.run(serve(load(path, _overrides(listen, admin_listen, upstream))))
+    except ConfigError as error:
+        _fail(str(error), 2)
+    except StartError as error:
+        _fail(str(error))
+
+
+@main.command()
+@_CONFIG
+@_LISTEN
+@_ADMIN
+@_UPSTREAM
+def check(path: Path | None, listen: str | None, admin_listen: str | None, upstream: str | None) -> None:
+    """Validate a configuration and print the effective one; secrets are masked."""
+    from proxy.config import load
+    from proxy.config_report import ConfigError, effective
+
+    try:
+        settings = load(path, _overrides(listen, admin_listen, upstream))
+    except ConfigError as error:
+        _fail(str(error), 2)
+    click.echo(effective(settings), nl=False)
+    click.echo("The configuration is valid.", err=True)
+
+
+@main.command()
+@click.option(
+    "--listen", default="127.0.0.1:8081", show_default=True, metavar="HOST:PORT", help="Where it serves."
+)
+@click.option(
+    "--limit", "limits", multiple=True, metavar="SCOPE=N[/SECONDS]", help="Change a limit: standard=100/6."
+)
+@click.option("--time-scale", default=1.0, show_default=True, help="How many times faster than the real API.")
+@click.option(
+    "--fault", "faults", multiple=True, metavar="NAME=RATE", help="Fail at random: 500=0.1, reset=0.05, …"
+)
+@click.option("--retry-after", type=float, help="Retry-After of a 503, in seconds.")
+@click.option("--slow", default=2.0, show_default=True, help="Seconds that the fault `slow` takes.")
+@click.option(
+    "--transit", nargs=2, type=float, default=(0.0, 0.0), help="Pretended network delay: LOW HIGH seconds."
+)
+@click.option("--seed", type=int, help="Make the random faults repeatable.")
+def sandbox(
+    listen: str,
+    limits: tuple[str, ...],
+    time_scale: float,
+    faults: tuple[str, ...],
+    retry_after: float | None,
+    slow: float,
+    transit: tuple[float, float],
+    seed: int | None,
+) -> None:
+    """Run a pretend Avala API, with its data, limits and errors, until Ctrl-C."""
+    from proxy.config_values import parse_address
+    from proxy.sandbox import SandboxSettings, parse_fault_rates, parse_limits
+
+    try:
+        host, port = parse_address(listen)
+        settings = SandboxSettings(
+            limits=parse_limits(limits),
+            time_scale=time_scale,
+            faults=parse_fault_rates(faults),
+            retry_after=retry_after,
+            slow_seconds=slow,
+            transit=transit,
+            seed=seed,
+        )
+    except ValueError as error:
+        _fail(str(error), 2)
+    from proxy.demo import run_sandbox
+
+    try:
+        asyncio.run(run_sandbox(settings, host, port))
+    except OSError as error:
+        _fail(
+            f"Cannot listen on {listen}: {error.strerror}. Choose another address, with --listen HOST:PORT."
+        )
+
+
+@main.command()
+@click.option(
+    "--once", is_flag=True, help="End when the burst is over, instead of staying up for your own requests."
+)
+@click.option(
+    "--requests", default=150, show_default=True, type=click.IntRange(1, 5000), help="Size of the burst."
+)
+@click.option(
+    "--callers", default=30, show_default=True, type=click.IntRange(1, 500), help="Concurrent clients."
+)
+def demo(once: bool, requests: int, callers: int) -> None:
+    """Send a burst through the proxy to a pretend API, and tell what happened."""
+    from proxy.app import StartError
+    from proxy.demo import run
+
+    try:
+        asyncio.run(run(requests=requests, callers=callers, once=once))
+    except StartError as error:
+        _fail(str(error))
+    except KeyboardInterrupt:
+        _fail("Interrupted.", 130)

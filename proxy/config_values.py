@@ -1,0 +1,178 @@
+"""What one value of the configuration must look like, and its one normal form.
+
+`config` says which settings there are, out of these kinds. Each function takes the text as it was written
+and returns it normalised, or raises a ValueError whose message is what would be allowed. No message
+repeats the text: it may hold a secret.
+"""
+
+import ipaddress
+import re
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
+
+ADDRESS = "HOST:PORT with a port from 0 (any free one) to 65535, such as 127.0.0.1:8080 or [::1]:8080"
+BASE_URL = "http:// or https://, a host, and if need be a port (1 to 65535) and a path, without user or query"
+
+_ADDRESS = re.compile(r"(?:\[(?P<six>[0-9A-Za-z:.%]+)\]|(?P<name>[^:\[\]]+)):(?P<port>[0-9]{1,5})")
+_LABEL = r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)"
+_NAME = re.compile(rf"(?=.{{1,253}}$){_LABEL}(?:\.{_LABEL})*\.?")
+_URL = re.compile(r"(?P<scheme>https?)://(?P<authority>[^/?#]*)(?P<path>[^?#]*)(?P<rest>.*)", re.I | re.S)
+# Segments of RFC 3986; "." and ".." would be resolved by whoever comes next, and differently.
+_SEGMENT = r"/(?!\.{1,2}(?:/|$))(?:[A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})+"
+_PREFIX = re.compile(rf"(?:{_SEGMENT})*/?")
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_PATTERN = re.compile(r"/[^\s?#]*")
+_PORTS = {"http": 80, "https": 443}
+
+
+class UnfitError(ValueError):
+    """A value breaks a rule: what it is, what is allowed, and at which key below the checked one."""
+
+    def __init__(self, what: str, allowed: str, *at: str) -> None:
+        super().__init__(f"{what}; allowed: {allowed}")
+        self.what = what
+        self.allowed = allowed
+        self.at = at
+
+
+def parse_address(text: str) -> tuple[str, int]:
+    """Split HOST:PORT; the host comes without brackets, in lower case. Raises ValueError."""
+    match = _ADDRESS.fullmatch(text)
+    if match is None or int(match["port"]) > 65535:
+        raise ValueError(ADDRESS)
+    try:
+        host = str(ipaddress.IPv6Address(match["six"])) if match["six"] else _name(match["name"])
+    except ValueError:
+        raise ValueError(ADDRESS) from None
+    return host, int(match["port"])
+
+
+def _name(text: str) -> str:
+    if _NAME.fullmatch(text) is None:
+        raise ValueError(ADDRESS)
+    # Resolvers read "127.1" and "0x7f.1" as numbers in ways of their own: whole IPv4 addresses only.
+    if text.rstrip(".").rpartition(".")[2].isdigit():
+        return str(ipaddress.IPv4Address(text))
+    return text.lower()
+
+
+def address(text: str) -> str:
+    """Check HOST:PORT and keep it as it was written."""
+    parse_address(text)
+    return text
+
+
+def parse_base_url(text: str) -> tuple[str, str, int, str]:
+    """Split a base URL into scheme, host, port and path prefix ("" if none). Raises ValueError."""
+    match = _URL.fullmatch(text)
+    if match is None:
+        raise ValueError(BASE_URL)
+    if "@" in match["authority"]:
+        raise UnfitError("holds a user name or a password", BASE_URL)
+    if match["rest"]:
+        raise UnfitError("has a query or a fragment", BASE_URL)
+    if _PREFIX.fullmatch(match["path"]) is None:
+        raise ValueError(BASE_URL)
+    scheme = match["scheme"].lower()
+    return scheme, *_authority(match["authority"], _PORTS[scheme]), match["path"].rstrip("/")
+
+
+def _authority(text: str, default: int) -> tuple[str, int]:
+    has_port = ":" in text.rpartition("]")[2]
+    try:
+        host, port = parse_address(text if has_port else f"{text}:{default}")
+    except ValueError:
+        raise ValueError(BASE_URL) from None
+    if port == 0:
+        raise ValueError(BASE_URL)
+    return host, port
+
+
+def base_url(text: str) -> str:
+    """Normalise a base URL: lower case, no default port, no slash at the end."""
+    scheme, host, port, path = parse_base_url(text)
+    bracketed = f"[{host}]" if ":" in host else host
+    return f"{scheme}://{bracketed}{'' if port == _PORTS[scheme] else f':{port}'}{path}"
+
+
+def header_name(text: str) -> str:
+    """Check a header name (a token of RFC 9110 §5.6.2)."""
+    if _TOKEN.fullmatch(text) is None:
+        raise ValueError("a header name, such as X-Avala-Api-Key")
+    return text
+
+
+def some(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Check that there is at least one."""
+    if not names:
+        raise ValueError("a list of at least one header name")
+    return names
+
+
+def method(text: str) -> str:
+    """Check an HTTP method (a token) and put it in capitals."""
+    if _TOKEN.fullmatch(text) is None:
+        raise ValueError("an HTTP method, such as POST")
+    return text.upper()
+
+
+def path_pattern(text: str) -> str:
+    """Check a path pattern: it begins with a slash and has no query."""
+    if _PATTERN.fullmatch(text) is None:
+        raise ValueError("a path that begins with /, such as /api/v1/exports/ or /api/v1/**, without query")
+    return text
+
+
+def collide(one: str, other: str) -> bool:
+    """Tell whether two addresses cannot be listened on at the same time."""
+    (host, port), (other_host, other_port) = parse_address(one), parse_address(other)
+    host, other_host = _plain(host), _plain(other_host)
+    return port == other_port != 0 and (_covers(host, other_host) or _covers(other_host, host))
+
+
+def leads_to(url: str, listening: str) -> bool:
+    """Tell whether requests sent to a base URL would arrive at this address of ours."""
+    _, host, port, _ = parse_base_url(url)
+    our_host, our_port = parse_address(listening)
+    host, our_host = _plain(host), _plain(our_host)
+    return port == our_port and (host == our_host or (_is_here(host) and _covers(our_host, host)))
+
+
+def _plain(host: str) -> str:
+    return "127.0.0.1" if host.rstrip(".") == "localhost" else host
+
+
+def _covers(host: str, other: str) -> bool:
+    return host in (other, "::" if ":" in other else "0.0.0.0")
+
+
+def _is_here(host: str) -> bool:
+    try:
+        ip = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return ip.is_loopback or ip.is_unspecified
+
+
+Seconds = Annotated[float, Field(gt=0)]
+Address = Annotated[str, AfterValidator(address)]
+BaseUrl = Annotated[str, AfterValidator(base_url)]
+HeaderNames = Annotated[tuple[Annotated[str, AfterValidator(header_name)], ...], AfterValidator(some)]
+Method = Annotated[str, AfterValidator(method)]
+PathPattern = Annotated[str, AfterValidator(path_pattern)]
+
+
+class Part(BaseModel):
+    """A table of the configuration: frozen, and closed to unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _truth_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
+        # Python's True is 1, and pydantic follows it; TOML's true is not.
+        if isinstance(value, bool) and "bool" not in str(cls.model_fields[info.field_name or ""].annotation):
+            raise PydanticCustomError("no_truth", "true and false are not allowed here")
+        return value

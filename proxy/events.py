@@ -1,0 +1,156 @@
+"""What happens to requests, as frozen facts; telemetry listens.
+
+The request path emits, and knows no listener. A listener that fails is reported once on standard error
+and never reaches a request.
+"""
+
+import sys
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from proxy.errors import ErrorClass, Fault
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """A request got its turn; `limit` is the one that held it longest (`none` if it went at once)."""
+
+    route: str
+    limit: str
+    waited: float
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A request was refused by the proxy: `reason` is the error class."""
+
+    route: str
+    reason: ErrorClass
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptEnded:
+    """The upstream was asked once: `status` None if it gave no answer; `seconds` until head or failure.
+
+    `written` is False when nothing was sent: then the upstream never knew of it.
+    """
+
+    method: str
+    route: str
+    status: int | None
+    error_class: ErrorClass
+    fault: Fault
+    seconds: float
+    written: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RetryScheduled:
+    """Another attempt follows after `delay` seconds."""
+
+    route: str
+    error_class: ErrorClass
+    delay: float
+
+
+@dataclass(frozen=True, slots=True)
+class RetryStopped:
+    """A transient failure is not tried again, for this reason."""
+
+    route: str
+    error_class: ErrorClass
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class LimitPaused:
+    """The upstream refused for this limit: nothing that falls under it goes for `seconds`."""
+
+    limit: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class BrokenOff:
+    """A response body broke after its head had gone to the client, whose connection was aborted."""
+
+    route: str
+    error_class: ErrorClass
+    fault: Fault
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeEnded:
+    """A client has its answer (`status` None: it left before the head).
+
+    Times in seconds: `duration` from arrival to the last byte, `waited` in line over all attempts,
+    `upstream` in calls. `limit` held it longest. `credential` is a short keyed hash.
+    """
+
+    request_id: str
+    method: str
+    route: str
+    status: int | None
+    error_class: ErrorClass
+    fault: Fault
+    attempts: int
+    duration: float
+    waited: float
+    upstream: float
+    limit: str
+    credential: str | None
+    peer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Crashed:
+    """The proxy itself failed at a request; `stack` is for whoever mends it, and holds no values."""
+
+    request_id: str
+    stack: str
+
+
+@dataclass(frozen=True, slots=True)
+class LifecycleChanged:
+    """The process changed its state: `listening`, `draining`, `stopped`, `upstream_unreachable`."""
+
+    state: str
+    detail: str
+
+
+Event = (
+    Admitted
+    | Rejected
+    | AttemptEnded
+    | RetryScheduled
+    | RetryStopped
+    | LimitPaused
+    | BrokenOff
+    | ExchangeEnded
+    | Crashed
+    | LifecycleChanged
+)
+Listener = Callable[[Event], None]
+
+
+class Events:
+    """Hand each event to every listener, in order."""
+
+    def __init__(self, *listeners: Listener) -> None:
+        self._listeners = list(listeners)
+        self._broken: set[int] = set()
+
+    def __call__(self, event: Event) -> None:
+        """Tell everybody."""
+        for listener in self._listeners:
+            try:
+                listener(event)
+            except Exception:
+                self._report(listener)
+
+    def _report(self, listener: Listener) -> None:
+        if id(listener) not in self._broken:
+            self._broken.add(id(listener))
+            print(f"avala-proxy: listener {listener!r} failed and is reported once:", file=sys.stderr)
+            traceback.print_exc()

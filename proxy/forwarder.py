@@ -1,0 +1,265 @@
+"""The life of a request: wait for a turn, send, judge, and try again or answer.
+
+Read `exchange` from top to bottom. Every decision is made in `policy/`, all waiting for a turn in
+`admission.py`; the order of the steps is what this file is about.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from proxy import config
+from proxy.admission import Admission, Turn
+from proxy.clock import Clock
+from proxy.errors import ErrorClass, Fault, Refusal, UpstreamError, UpstreamFailed
+from proxy.events import Admitted, AttemptEnded, Events, LimitPaused, RetryScheduled, RetryStopped
+from proxy.messages import Bytes, Request, Response
+from proxy.policy import feedback
+from proxy.policy.classify import Judgement, judge, structured_code
+from proxy.policy.limits import Lanes, LimitTable
+from proxy.policy.retry import Again, Stop, decide
+
+_KEEP = 1024 * 1024
+
+
+class Progress(Protocol):
+    """Who wants to know how far the writing of a request got."""
+
+    def started(self) -> None:
+        """The first byte is about to leave."""
+
+    def sent(self) -> None:
+        """The last byte has left."""
+
+
+class Upstream(Protocol):
+    """Who sends."""
+
+    async def send(self, request: Request, progress: Progress) -> Response:
+        """Send once; raise `UpstreamError` if there is no response head."""
+
+
+@dataclass(slots=True)
+class Account:
+    """What an exchange has cost so far; times in seconds."""
+
+    attempts: int = 0
+    waited: float = 0.0
+    upstream: float = 0.0
+    limit: str = "none"
+    error_class: ErrorClass = ErrorClass.NONE
+    fault: Fault = Fault.NONE
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt's end. `outcome` is not closed yet, and `turn` not ended."""
+
+    outcome: Response | UpstreamError
+    judgement: Judgement
+    turn: Turn
+
+
+class Forwarder:
+    """Carry requests to the upstream, as often as is needed, safe and allowed."""
+
+    def __init__(
+        self,
+        admission: Admission,
+        upstream: Upstream,
+        limits: LimitTable,
+        *,
+        retry: config.Retry,
+        replay: int,
+        clock: Clock,
+        chance: Callable[[], float],
+        events: Events,
+    ) -> None:
+        self._admission = admission
+        self._upstream = upstream
+        self._limits = limits
+        self._retry = retry
+        self._replay = replay
+        self._clock = clock
+        self._chance = chance
+        self._events = events
+
+    @asynccontextmanager
+    async def exchange(self, request: Request, account: Account) -> AsyncIterator[Response]:
+        """Yield the answer for the client; its body is open within the context and closed after it.
+
+        Raises `Refusal` when the answer has to be the proxy's own: no turn in time, or no answer at all.
+        """
+        lanes = self._limits.lanes(request)
+        last: Response | None = None
+        while True:
+            try:
+                turn = await self._admit(request, lanes, account, again=account.attempts > 0)
+            except Refusal:
+                if last is None:
+                    raise
+                yield self._for_client(last)  # it says more than our refusal to ask again
+                return
+            try:
+                attempt = await self._attempt(request, turn, account)
+                delay = await self._another(request, lanes, attempt, account)
+                if delay is None:
+                    async with _answer(attempt) as answer:
+                        yield self._for_client(answer)
+                    return
+                # Closed before the wait, so that waiting requests hold no connection and no "at once" slot.
+                last = await _keep(attempt.outcome)
+            finally:
+                await turn.end()
+            await asyncio.sleep(delay)
+
+    async def _admit(self, request: Request, lanes: Lanes, account: Account, *, again: bool) -> Turn:
+        entered = self._clock.now()
+        try:
+            turn = await self._admission.admit(request, lanes, again=again)
+        finally:
+            account.waited += self._clock.now() - entered
+        if turn.limit != "none":
+            account.limit = turn.limit
+        self._events(Admitted(request.route, turn.limit, turn.waited))
+        return turn
+
+    async def _attempt(self, request: Request, turn: Turn, account: Account) -> Attempt:
+        """Ask the upstream once."""
+        account.attempts += 1
+        started = self._clock.now()
+        outcome: Response | UpstreamError
+        judgement = Judgement(ErrorClass.INTERNAL_ERROR, Fault.PROXY, transient=False, repeatable=False)
+        status: int | None = None
+        seconds = 0.0
+        try:
+            try:
+                response = await self._upstream.send(request, turn)
+                seconds = self._clock.now() - started
+                status = response.status
+                await turn.answered()
+                outcome, judgement = await self._read_ahead(request, response)
+            except UpstreamError as error:
+                outcome, judgement = error, self._judge(error, request)
+        except asyncio.CancelledError:
+            judgement = replace(judgement, error_class=ErrorClass.CLIENT_DISCONNECTED)
+            raise
+        finally:
+            seconds = seconds or self._clock.now() - started
+            account.upstream += seconds
+            account.error_class, account.fault = judgement.error_class, judgement.fault
+            self._events(
+                AttemptEnded(
+                    method=request.method,
+                    route=request.route,
+                    status=status,
+                    error_class=judgement.error_class,
+                    fault=judgement.fault,
+                    seconds=seconds,
+                    written=turn.written,
+                )
+            )
+        return Attempt(outcome, judgement, turn)
+
+    async def _read_ahead(
+        self, request: Request, response: Response
+    ) -> tuple[Response | UpstreamError, Judgement]:
+        """Judge a response; read a small body first when a broken one could still be replaced.
+
+        A 403 is read as well, since its class depends on the `code` in its body.
+        """
+        length = response.headers.get(b"content-length") or ""
+        small = length.isdecimal() and int(length) <= self._replay
+        code = None
+        try:
+            if small and request.method != "HEAD":
+                content = await _read(response)
+                response = replace(response, body=Bytes(content))
+                code = structured_code(content) if response.status == 403 else None
+        except UpstreamError as error:
+            broken = UpstreamError(
+                ErrorClass.RESPONSE_INCOMPLETE, error.detail, written=True, status=response.status
+            )
+            return broken, self._judge(broken, request)
+        return response, self._judge(response, request, code)
+
+    def _judge(
+        self, outcome: Response | UpstreamError, request: Request, code: str | None = None
+    ) -> Judgement:
+        return judge(outcome, request, code=code, exceptions=self._retry.routes)
+
+    async def _another(
+        self, request: Request, lanes: Lanes, attempt: Attempt, account: Account
+    ) -> float | None:
+        """Return how long to sleep before the next attempt, or None if this one's outcome is the answer."""
+        judgement = attempt.judgement
+        if not judgement.transient:
+            return None
+        known = feedback.Feedback()
+        demanded = None
+        if isinstance(attempt.outcome, Response):
+            known = feedback.parse(attempt.outcome.headers, wall=self._clock.wall())
+            demanded = feedback.demanded_wait(known, attempt.outcome.status)
+        decision = decide(
+            attempt=account.attempts,
+            judgement=judgement,
+            demanded=demanded,
+            time_left=request.deadline - self._clock.now(),
+            rules=self._retry,
+            chance=self._chance(),
+        )
+        delay = decision.delay if isinstance(decision, Again) else None
+        if judgement.error_class is ErrorClass.RATE_LIMITED:
+            refused = self._limits.refused(lanes, known)
+            if refused is not None:
+                pause = demanded or delay or self._retry.base
+                await self._admission.pause(refused, pause)
+                self._events(LimitPaused(refused.limit, pause))
+                # The pause does the waiting: the request keeps its place, at the head of those it holds.
+                delay = None if delay is None else 0.0
+        if isinstance(decision, Stop):
+            self._events(RetryStopped(request.route, judgement.error_class, decision.reason))
+        else:
+            self._events(RetryScheduled(request.route, judgement.error_class, decision.delay))
+        return delay
+
+    def _for_client(self, response: Response) -> Response:
+        headers = feedback.date_to_seconds(response.headers, wall=self._clock.wall())
+        return replace(response, headers=headers)
+
+
+@asynccontextmanager
+async def _answer(attempt: Attempt) -> AsyncIterator[Response]:
+    if isinstance(attempt.outcome, UpstreamError):
+        raise UpstreamFailed(attempt.outcome) from attempt.outcome
+    try:
+        yield attempt.outcome
+    finally:
+        await attempt.outcome.body.close()
+
+
+async def _read(response: Response) -> bytes:
+    """Read a body to its end and give its connection back."""
+    try:
+        return b"".join([chunk async for chunk in response.body.chunks()])
+    finally:
+        await response.body.close()
+
+
+async def _keep(outcome: Response | UpstreamError) -> Response | None:
+    """Return an answer that can be given later, its connection given back; None if it is too large."""
+    if isinstance(outcome, UpstreamError):
+        return None
+    content = bytearray()
+    try:
+        async for chunk in outcome.body.chunks():
+            content += chunk
+            if len(content) > _KEEP:
+                return None
+    except UpstreamError:
+        return None
+    finally:
+        await outcome.body.close()
+    return replace(outcome, body=Bytes(bytes(content)))

@@ -1,0 +1,115 @@
+"""What crosses the proxy: requests, responses, and their parts, as plain values.
+
+Nothing here decides or touches the world. Header names and values are bytes, in the order and the case
+in which they came; bodies are read through the two protocols at the end.
+"""
+
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Headers:
+    """Hold header fields as they came: order, case and repeats kept."""
+
+    raw: tuple[tuple[bytes, bytes], ...] = ()
+
+    def __iter__(self) -> Iterator[tuple[bytes, bytes]]:
+        return iter(self.raw)
+
+    def get(self, name: bytes) -> str | None:
+        """Return the first value of a field (name in lower case), decoded as Latin-1; None if absent."""
+        for key, value in self.raw:
+            if key.lower() == name:
+                return value.decode("latin-1")
+        return None
+
+    def all(self, name: bytes) -> list[str]:
+        """Return every value of a field (name in lower case), in order."""
+        return [value.decode("latin-1") for key, value in self.raw if key.lower() == name]
+
+    def __contains__(self, name: bytes) -> bool:
+        return any(key.lower() == name for key, _ in self.raw)
+
+
+class Body(Protocol):
+    """A request body that can be sent more than once."""
+
+    @property
+    def size(self) -> int | None:
+        """Bytes in all; None when the client sent no body (which is not an empty one)."""
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """Read it from the start."""
+
+
+class NoBody:
+    """The body of a request that has none."""
+
+    size: int | None = None
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        return
+        yield b""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request of a client, complete: its body has been read and can be replayed.
+
+    `target` is the path and query exactly as on the request line. `arrived` and `deadline` are
+    `Clock.now` seconds; no attempt starts after the deadline. `ticket` orders requests by arrival.
+    """
+
+    method: str
+    target: str
+    headers: Headers
+    peer: str
+    arrived: float
+    deadline: float
+    id: str
+    body: Body = field(default_factory=NoBody)
+    secure: bool = False
+    credential: str | None = None
+    route: str = "other"
+    ticket: int = 0
+
+    @property
+    def path(self) -> str:
+        """The target without its query."""
+        return self.target.partition("?")[0]
+
+
+class ResponseBody(Protocol):
+    """A response body: read once, and given back whether or not it was read to its end."""
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """Read it. Raises `errors.UpstreamError` when it breaks off."""
+
+    async def close(self) -> None:
+        """Give back what it holds; a body not read to its end costs the connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bytes:
+    """A response body that is already here."""
+
+    content: bytes = b""
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        if self.content:
+            yield self.content
+
+    async def close(self) -> None:
+        return
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """An answer of the upstream: its head, and a body still to be read."""
+
+    status: int
+    reason: str
+    headers: Headers
+    body: ResponseBody = field(default_factory=Bytes)

@@ -1,0 +1,1 @@
+"""Decisions: pure, synchronous, and handed all they need (time and chance included)."""

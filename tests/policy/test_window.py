@@ -1,0 +1,208 @@
+"""The sliding window with settlement never lets the upstream count more than its limit."""
+
+import math
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.policy.window import AtOnce, SlidingWindow, Slot
+
+
+def window(size: int = 2, per: float = 10.0, transit: float = 1.0) -> SlidingWindow:
+    return SlidingWindow(size, per, transit)
+
+
+def spend(room: SlidingWindow, now: float) -> Slot:
+    assert room.ready_at(now) <= now
+    slot = room.take()
+    room.sent(slot, now)
+    return slot
+
+
+def test_a_new_window_has_all_its_room_at_once() -> None:
+    room = window()
+    assert room.remaining(0.0) == 2
+    assert room.ready_at(0.0) == 0.0
+
+
+def test_a_slot_comes_free_one_window_after_the_response_head() -> None:
+    room = window(size=1)
+    slot = spend(room, 0.0)
+    room.settle(slot, 0.25)
+    assert room.ready_at(0.25) == 10.25
+    assert room.remaining(10.2) == 0
+    assert room.remaining(10.25) == 1
+
+
+def test_a_slot_without_a_response_comes_free_after_transit_and_one_window() -> None:
+    room = window(size=1)
+    spend(room, 0.0)
+    assert room.ready_at(0.5) == 11.0
+    assert room.ready_at(5.0) == 11.0
+
+
+def test_a_late_response_changes_nothing_any_more() -> None:
+    room = window(size=1)
+    slot = spend(room, 0.0)
+    room.remaining(2.0)
+    room.settle(slot, 5.0)
+    assert room.ready_at(5.0) == 11.0
+
+
+def test_a_granted_slot_is_held_without_bound() -> None:
+    room = window(size=1)
+    room.take()
+    assert room.ready_at(1000.0) == math.inf
+
+
+def test_a_refunded_slot_is_free_at_once() -> None:
+    room = window(size=1)
+    room.refund(room.take())
+    assert room.ready_at(0.0) == 0.0
+
+
+def test_a_sent_slot_cannot_be_refunded() -> None:
+    room = window(size=1)
+    slot = spend(room, 0.0)
+    room.refund(slot)
+    assert room.remaining(0.0) == 0
+
+
+def test_a_slot_is_sent_once() -> None:
+    room = window(size=1)
+    slot = spend(room, 0.0)
+    room.sent(slot, 5.0)
+    assert room.ready_at(5.0) == 11.0
+
+
+def test_an_answer_that_overtakes_its_request_settles_it() -> None:
+    room = window(size=1)
+    room.settle(room.take(), 3.0)
+    assert room.ready_at(3.0) == 13.0
+
+
+def test_release_changes_nothing_in_a_window() -> None:
+    room = window(size=1)
+    slot = spend(room, 0.0)
+    room.release(slot)
+    assert room.remaining(0.0) == 0
+
+
+def test_the_second_to_come_free_is_known_while_it_is_only_sent() -> None:
+    room = window(size=2)
+    first = spend(room, 0.0)
+    spend(room, 0.5)
+    room.settle(first, 0.6)
+    assert room.ready_at(0.6) == 10.6
+    assert room.estimate(0.6, 1) == 10.6, "it settles soon, in all likelihood"
+
+
+def test_a_pause_holds_everything_and_is_never_shortened() -> None:
+    room = window()
+    room.pause(7.0)
+    room.pause(3.0)
+    assert room.paused_until() == 7.0
+    assert room.ready_at(0.0) == 7.0
+    assert room.remaining(6.9) == 0
+    assert room.estimate(0.0, 0) == 7.0
+    assert room.remaining(7.0) == 2
+
+
+def test_a_window_is_idle_when_it_remembers_nothing() -> None:
+    room = window()
+    assert room.idle(0.0)
+    slot = spend(room, 0.0)
+    assert not room.idle(0.0)
+    room.settle(slot, 0.0)
+    assert not room.idle(9.0)
+    assert room.idle(10.0)
+    room.pause(20.0)
+    assert not room.idle(19.0)
+
+
+def test_an_estimate_counts_who_is_ahead_in_batches_of_a_window() -> None:
+    room = window(size=2)
+    assert [room.estimate(0.0, ahead) for ahead in range(6)] == [0.0, 0.0, 10.0, 10.0, 20.0, 20.0]
+
+
+def test_an_estimate_takes_a_granted_slot_for_one_that_is_sent_now() -> None:
+    room = window(size=1)
+    room.take()
+    assert room.estimate(4.0, 0) == 14.0
+
+
+def test_a_window_shows_its_state() -> None:
+    room = window()
+    spend(room, 0.0)
+    assert repr(room) == "<SlidingWindow 2 per 10 s: granted=0 sent=1 settled=0>"
+
+
+def test_at_once_counts_exchanges_until_they_are_over() -> None:
+    room = AtOnce(1)
+    slot = room.take()
+    room.sent(slot, 0.0)
+    room.settle(slot, 0.0)
+    assert room.ready_at(100.0) == math.inf
+    assert not room.idle(100.0)
+    room.release(slot)
+    assert room.ready_at(100.0) == 100.0
+    assert room.idle(100.0)
+
+
+def test_at_once_takes_back_what_was_not_sent() -> None:
+    room = AtOnce(1)
+    room.refund(room.take())
+    assert room.remaining(0.0) == 1
+
+
+def test_at_once_can_be_paused() -> None:
+    room = AtOnce(1)
+    room.pause(5.0)
+    assert room.ready_at(0.0) == 5.0
+    assert room.estimate(0.0, 9) == 5.0
+    assert room.remaining(0.0) == 0
+    assert not room.idle(0.0)
+
+
+def test_at_once_shows_its_state() -> None:
+    room = AtOnce(3)
+    room.take()
+    assert repr(room) == "<AtOnce 1 of 3>"
+
+
+steps = st.lists(
+    st.tuples(
+        st.floats(0.0, 3.0),  # until the next request asks
+        st.floats(0.0, 1.0),  # from sending to arrival, within `transit`
+        st.floats(0.0, 4.0),  # from arrival to the response head
+        st.sampled_from(["answered", "lost", "refunded"]),
+    ),
+    max_size=60,
+)
+
+
+@given(size=st.integers(1, 5), per=st.floats(0.5, 8.0), plan=steps)
+def test_no_window_of_the_upstream_ever_counts_more_than_the_limit(
+    size: int, per: float, plan: list[tuple[float, float, float, str]]
+) -> None:
+    room = SlidingWindow(size, per, 1.0)
+    now, arrivals = 0.0, list[float]()
+    settling: list[tuple[float, Slot]] = []
+    for gap, up, down, ending in plan:
+        now += gap
+        settling.sort(key=lambda entry: entry[0])
+        while settling and settling[0][0] <= now:
+            at, slot = settling.pop(0)
+            room.settle(slot, at)
+        if room.ready_at(now) > now:
+            continue
+        slot = room.take()
+        if ending == "refunded":
+            room.refund(slot)
+            continue
+        room.sent(slot, now)
+        arrivals.append(now + up)
+        if ending == "answered":
+            settling.append((now + up + down, slot))
+    for at in arrivals:
+        assert sum(at - per < other <= at for other in arrivals) <= size

@@ -1,0 +1,220 @@
+"""What the metrics page says after something happened."""
+
+import threading
+from collections.abc import Callable
+
+import prometheus_client
+import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_open
+from prometheus_client.parser import text_string_to_metric_families as parse_text
+
+from proxy.config import Settings
+from proxy.errors import ErrorClass, Fault
+from proxy.events import (
+    Admitted,
+    AttemptEnded,
+    BrokenOff,
+    ExchangeEnded,
+    LifecycleChanged,
+    LimitPaused,
+    Rejected,
+    RetryScheduled,
+    RetryStopped,
+)
+from proxy.state import LimitState, State
+from proxy.telemetry.metrics import Metrics
+
+ROUTE = "/api/v1/datasets/{id}/"
+STATE = State(
+    limits=(LimitState("standard", 100, 42, 3, True), LimitState("burst", 20, 20, 0, False)),
+    in_flight=7,
+    queued=3,
+    pauses={"standard": 12.5},
+)
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics(Settings(), version="1.2.3")
+
+
+def page(metrics: Metrics, state: State = STATE) -> dict[str, dict[tuple[tuple[str, str], ...], float]]:
+    """Read the page back: values by series and labels."""
+    body, _ = metrics.render("", state)
+    series: dict[str, dict[tuple[tuple[str, str], ...], float]] = {}
+    for family in parse_text(body.decode()):
+        for one in family.samples:
+            series.setdefault(one.name, {})[tuple(sorted(one.labels.items()))] = one.value
+    return series
+
+
+def value(metrics: Metrics, name: str, **labels: str) -> float | None:
+    return page(metrics).get(f"avala_proxy_{name}", {}).get(tuple(sorted(labels.items())))
+
+
+def attempt(
+    status: int | None = 200,
+    error_class: ErrorClass = ErrorClass.NONE,
+    fault: Fault = Fault.NONE,
+    *,
+    method: str = "GET",
+    written: bool = True,
+) -> AttemptEnded:
+    return AttemptEnded(method, ROUTE, status, error_class, fault, 0.2, written)
+
+
+def ended(
+    status: int | None = 200,
+    error_class: ErrorClass = ErrorClass.NONE,
+    fault: Fault = Fault.NONE,
+    method: str = "GET",
+) -> ExchangeEnded:
+    return ExchangeEnded(
+        "id", method, ROUTE, status, error_class, fault, 1, 3.0, 2.5, 0.2, "standard", "5e1f", "192.0.2.1"
+    )
+
+
+def test_what_a_client_got_is_counted_by_method_route_status_and_class(metrics: Metrics) -> None:
+    metrics(ended())
+    metrics(ended())
+    metrics(ended(404, ErrorClass.NOT_FOUND, Fault.CLIENT))
+    good = {"method": "GET", "route": ROUTE, "status": "200", "error_class": "none"}
+    assert value(metrics, "requests_total", **good) == 2
+    bad = {"method": "GET", "route": ROUTE, "status": "404", "error_class": "not_found"}
+    assert value(metrics, "requests_total", **bad) == 1
+    assert value(metrics, "request_duration_seconds_sum", route=ROUTE) == 9.0
+
+
+def test_attempts_that_were_never_written_are_errors_but_no_calls_of_the_api(metrics: Metrics) -> None:
+    metrics(attempt())
+    metrics(attempt(None, ErrorClass.CONNECTION_REFUSED, Fault.NETWORK, written=False))
+    metrics(attempt(None, ErrorClass.READ_TIMEOUT, Fault.NETWORK))
+    assert page(metrics)["avala_proxy_upstream_attempts_total"] == {
+        (("error_class", "none"), ("method", "GET"), ("route", ROUTE), ("status", "200")): 1,
+        (("error_class", "read_timeout"), ("method", "GET"), ("route", ROUTE), ("status", "none")): 1,
+    }
+    assert value(metrics, "upstream_duration_seconds_count", route=ROUTE) == 2
+    assert value(metrics, "errors_total", error_class="connection_refused", fault="network") == 1
+    assert value(metrics, "errors_total", error_class="read_timeout", fault="network") == 1
+    assert value(metrics, "errors_total", error_class="none", fault="none") is None
+
+
+def test_a_client_that_left_is_one_error_however_far_its_request_had_come(metrics: Metrics) -> None:
+    metrics(attempt(None, ErrorClass.CLIENT_DISCONNECTED, Fault.PROXY))
+    metrics(ended(None, ErrorClass.CLIENT_DISCONNECTED, Fault.PROXY))
+    assert value(metrics, "errors_total", error_class="client_disconnected", fault="proxy") == 1
+    labels = {"method": "GET", "route": ROUTE, "status": "none", "error_class": "client_disconnected"}
+    assert value(metrics, "requests_total", **labels) == 1
+
+
+def test_a_refusal_of_ours_is_counted_by_reason_and_as_an_error(metrics: Metrics) -> None:
+    metrics(Rejected(ROUTE, ErrorClass.QUEUE_TIMEOUT))
+    metrics(ended(429, ErrorClass.QUEUE_TIMEOUT, Fault.PROXY))
+    assert value(metrics, "rejected_total", reason="queue_timeout") == 1
+    assert value(metrics, "errors_total", error_class="queue_timeout", fault="proxy") == 1
+
+
+def test_an_answer_that_broke_on_the_way_to_the_client_is_an_error(metrics: Metrics) -> None:
+    metrics(BrokenOff(ROUTE, ErrorClass.RESPONSE_INCOMPLETE, Fault.NETWORK))
+    assert value(metrics, "errors_total", error_class="response_incomplete", fault="network") == 1
+
+
+def test_retries_waits_and_pauses_are_counted(metrics: Metrics) -> None:
+    metrics(RetryScheduled(ROUTE, ErrorClass.UNAVAILABLE, 1.0))
+    metrics(RetryStopped(ROUTE, ErrorClass.UNAVAILABLE, "deadline"))
+    metrics(Admitted(ROUTE, "inference", 42.0))
+    metrics(LimitPaused("standard", 12.0))
+    assert value(metrics, "retries_total", error_class="unavailable") == 1
+    assert value(metrics, "retries_stopped_total", error_class="unavailable", reason="deadline") == 1
+    assert value(metrics, "queue_wait_seconds_bucket", limit="inference", le="30.0") == 0
+    assert value(metrics, "queue_wait_seconds_bucket", limit="inference", le="60.0") == 1
+    assert value(metrics, "limit_pauses_total", limit="standard") == 1
+
+
+def test_an_event_that_no_series_counts_is_let_pass(metrics: Metrics) -> None:
+    before = {name for name in page(metrics) if name.startswith("avala_proxy_")}
+    metrics(LifecycleChanged("draining", ""))
+    assert {name for name in page(metrics) if name.startswith("avala_proxy_")} == before
+
+
+def test_limits_are_on_the_page_from_the_start(metrics: Metrics) -> None:
+    assert value(metrics, "limit_capacity", limit="standard") == 100
+    assert value(metrics, "limit_remaining", limit="standard") == 42
+    assert value(metrics, "limit_paused", limit="standard") == 1
+    assert value(metrics, "limit_paused", limit="burst") == 0
+    assert value(metrics, "queue_depth", limit="standard") == 3
+    assert value(metrics, "in_flight") == 7
+
+
+def test_it_says_what_runs_and_how_it_is_configured(metrics: Metrics) -> None:
+    (build,) = page(metrics)["avala_proxy_build_info"]
+    assert {"version", "python", "aiohttp"} == dict(build).keys()
+    assert dict(build)["version"] == "1.2.3"
+    (before,) = page(metrics)["avala_proxy_config_info"]
+    assert dict(before)["upstream"] == "https://api.avala.ai"
+    metrics.configured(Settings.model_validate({"queue": {"size": 5}}))
+    (after,) = page(metrics)["avala_proxy_config_info"]
+    assert dict(after)["hash"] != dict(before)["hash"]
+
+
+def test_the_process_and_the_interpreter_are_on_the_page(metrics: Metrics) -> None:
+    series = page(metrics)
+    assert {"process_cpu_seconds_total", "python_info", "python_gc_collections_total"} <= series.keys()
+
+
+def test_unknown_methods_and_impossible_statuses_do_not_grow_the_page(metrics: Metrics) -> None:
+    for number in range(1000):
+        metrics(ended(1000 + number, method=f"M{number}"))
+        metrics(attempt(-number - 1, method=f"M{number}"))
+    labels = {"method": "other", "route": ROUTE, "status": "other", "error_class": "none"}
+    assert value(metrics, "requests_total", **labels) == 1000
+    assert value(metrics, "upstream_attempts_total", **labels) == 1000
+
+
+@pytest.mark.parametrize(
+    ("accept", "content_type", "parse"),
+    [
+        ("", "text/plain", parse_text),
+        ("*/*", "text/plain", parse_text),
+        (
+            "application/openmetrics-text; version=1.0.0,text/plain;q=0.5",
+            "application/openmetrics-text",
+            parse_open,
+        ),
+        ("application/openmetrics-text; version=nonsense", "text/plain", parse_text),
+    ],
+)
+def test_the_page_is_in_the_format_asked_for_and_without_times_of_creation(
+    metrics: Metrics, accept: str, content_type: str, parse: Callable[[str], object]
+) -> None:
+    metrics(ended())
+    metrics(Admitted(ROUTE, "standard", 1.0))
+    body, said = metrics.render(accept, STATE)
+    assert said.startswith(content_type)
+    assert list(parse(body.decode()))  # type: ignore[call-overload]
+    assert b"_created" not in body
+
+
+def test_what_others_in_the_process_count_is_left_alone(metrics: Metrics) -> None:
+    other = prometheus_client.CollectorRegistry()
+    prometheus_client.Counter("mine", "Mine.", registry=other).inc()
+    metrics.render("", STATE)
+    assert b"mine_created" in prometheus_client.generate_latest(other)
+    Metrics(Settings(), version="1")  # no series is registered twice
+
+
+def test_no_credential_or_client_is_on_the_page(metrics: Metrics) -> None:
+    metrics(ended())
+    body, _ = metrics.render("", STATE)
+    for private in (b"5e1f", b"192.0.2.1", b"limit_wait_for_credential"):
+        assert private not in body
+
+
+def test_the_page_can_be_written_in_a_thread_while_events_come(metrics: Metrics) -> None:
+    pages: list[bytes] = []
+    scrape = threading.Thread(target=lambda: pages.extend(metrics.render("", STATE)[0] for _ in range(20)))
+    scrape.start()
+    while scrape.is_alive():
+        for number in range(100, 999):
+            metrics(ended(number))
+    assert len(pages) == 20

@@ -1,0 +1,371 @@
+"""Requests go in turn, as early as all their limits allow, and those who leave cost nothing."""
+
+import asyncio
+import math
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from proxy.adapters.local_ledger import LocalLedger
+from proxy.admission import Admission, Turn
+from proxy.config import Limit, Match, Pace, Queue
+from proxy.errors import QueueFull, QueueTimeout, Refusal, ShuttingDown
+from proxy.messages import Request
+from proxy.policy.limits import LimitTable
+from tests.fakes import BURST, INFERENCE, STANDARD, UPLOADS, ThrottledUpstream, request
+from tests.virtual import VirtualClock, run_virtual
+
+
+class Gate:
+    """An admission over a local ledger, and who went through it when."""
+
+    def __init__(self, limits: Sequence[Limit], queue: Queue | None = None) -> None:
+        self.table = LimitTable(limits)
+        self.clock = VirtualClock()
+        self.ledger = LocalLedger(self.table, self.clock, transit=1.0, clock_drift=0.0)
+        self.admission = Admission(self.ledger, self.table, queue or Queue(), self.clock)
+        self.went: list[tuple[int, float]] = []
+
+    async def admit(self, made: Request, *, again: bool = False) -> Turn:
+        turn = await self.admission.admit(made, self.table.lanes(made), again=again)
+        self.went.append((made.ticket, round(self.clock.now(), 6)))
+        return turn
+
+    async def send(self, made: Request, seconds: float = 0.0) -> None:
+        """Go through, take so long until the answer, and finish."""
+        turn = await self.admit(made)
+        try:
+            turn.started()
+            turn.sent()
+            await asyncio.sleep(seconds)
+            await turn.answered()
+        finally:
+            await turn.end()
+
+    def sending(self, ticket: int, seconds: float = 0.0, target: str = "/api/v1/x/") -> "asyncio.Task[None]":
+        return asyncio.create_task(self.send(request(target=target, ticket=ticket), seconds))
+
+
+INVOKE = "/api/v1/inference/invoke/"
+
+
+def test_requests_go_at_once_while_there_is_room_and_then_one_window_after_each_answer() -> None:
+    async def main() -> None:
+        gate = Gate([STANDARD])
+        await asyncio.gather(*(gate.sending(ticket, 0.5) for ticket in range(7)))
+        assert gate.went == [*((ticket, 0.0) for ticket in range(5)), (5, 6.5), (6, 6.5)]
+
+    run_virtual(main())
+
+
+def test_all_limits_hold_at_the_same_time() -> None:
+    async def main() -> None:
+        gate = Gate([STANDARD, BURST])
+        await asyncio.gather(*(gate.sending(ticket) for ticket in range(8)))
+        assert [at for _, at in gate.went] == [0, 0, 1, 1, 2, 6, 6, 7]
+
+    run_virtual(main())
+
+
+def test_a_narrow_limit_does_not_block_those_who_do_not_need_it() -> None:
+    async def main() -> None:
+        gate = Gate([STANDARD, INFERENCE])
+        inferences = [gate.sending(ticket, target=INVOKE) for ticket in range(4)]
+        await asyncio.sleep(0)
+        others = [gate.sending(ticket) for ticket in range(4, 7)]
+        await asyncio.gather(*inferences, *others)
+        assert dict(gate.went) == {0: 0.0, 1: 0.0, 4: 0.0, 5: 0.0, 6: 0.0, 2: 6.0, 3: 6.0}
+
+    run_virtual(main())
+
+
+def test_nothing_is_taken_from_one_limit_while_waiting_for_another() -> None:
+    async def main() -> None:
+        gate = Gate([STANDARD, INFERENCE])
+        tasks = [gate.sending(ticket, target=INVOKE) for ticket in range(5)]
+        await asyncio.sleep(0.1)
+        remaining = {lane.limit: left for lane, left, _ in gate.ledger.lanes()}
+        assert remaining == {"standard": 3, "inference": 0}
+        await asyncio.gather(*tasks)
+
+    run_virtual(main())
+
+
+def test_what_was_not_sent_is_given_back_at_once() -> None:
+    async def main() -> None:
+        gate = Gate([INFERENCE])
+        turns = [await gate.admit(request(target=INVOKE, ticket=ticket)) for ticket in range(2)]
+        waiting = gate.sending(2, target=INVOKE)
+        await asyncio.sleep(3.0)
+        await turns[0].end()
+        await turns[0].end()
+        await waiting
+        assert gate.went[-1] == (2, 3.0)
+
+    run_virtual(main())
+
+
+def test_what_was_sent_in_part_is_held_as_if_it_had_arrived() -> None:
+    async def main() -> None:
+        gate = Gate([INFERENCE])
+        for ticket in range(2):
+            turn = await gate.admit(request(target=INVOKE, ticket=ticket))
+            turn.started()
+            await turn.end()
+        await gate.sending(2, target=INVOKE)
+        assert gate.went[-1] == (2, 7.0)
+
+    run_virtual(main())
+
+
+def test_an_at_once_limit_is_held_to_the_end_of_the_exchange() -> None:
+    async def main() -> None:
+        gate = Gate([UPLOADS])
+        await asyncio.gather(*(gate.sending(ticket, 4.0, "/api/v1/uploads/") for ticket in range(3)))
+        assert gate.went == [(0, 0.0), (1, 0.0), (2, 4.0)]
+
+    run_virtual(main())
+
+
+def test_a_client_that_leaves_the_queue_is_gone_at_once_and_costs_nothing() -> None:
+    async def main() -> None:
+        gate = Gate([INFERENCE])
+        tasks = [gate.sending(ticket, target=INVOKE) for ticket in range(5)]
+        await asyncio.sleep(1.0)
+        tasks[2].cancel()
+        await asyncio.sleep(0)
+        assert len(gate.admission.line) == 2
+        await asyncio.gather(*tasks, return_exceptions=True)
+        assert gate.went == [(0, 0.0), (1, 0.0), (3, 6.0), (4, 6.0)]
+
+    run_virtual(main())
+
+
+def test_a_client_that_leaves_in_the_moment_of_its_turn_gives_it_to_the_next() -> None:
+    async def main() -> None:
+        gate = Gate([UPLOADS])
+        holder = [await gate.admit(request(target="/api/v1/uploads/", ticket=ticket)) for ticket in range(2)]
+        tasks = [gate.sending(ticket, target="/api/v1/uploads/") for ticket in range(2, 5)]
+        await asyncio.sleep(1.0)
+        await holder[0].end()  # the dispatcher is woken, and ticket 2 will be granted ...
+        tasks[2 - 2].cancel()  # ... or has left, whichever comes first
+        await asyncio.sleep(0)
+        tasks[3 - 2].cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        assert gate.went[2:] == [(4, 1.0)]
+        await holder[1].end()
+
+    run_virtual(main())
+
+
+def test_a_turn_granted_to_somebody_who_is_leaving_is_refunded() -> None:
+    async def main() -> None:
+        gate = Gate([UPLOADS])
+        holders = [await gate.admit(request(target="/api/v1/uploads/", ticket=ticket)) for ticket in range(2)]
+        leaving = gate.sending(2, target="/api/v1/uploads/")
+        await asyncio.sleep(1.0)
+        await holders[0].end()
+        for _ in range(5):  # until the grant is there, but the request has not noticed
+            await asyncio.sleep(0)
+            leaving.cancel()
+        await asyncio.gather(leaving, return_exceptions=True)
+        assert {left for _, left, _ in gate.ledger.lanes()} == {1}
+        await holders[1].end()
+
+    run_virtual(main())
+
+
+def test_a_request_whose_turn_comes_after_its_deadline_is_refused_at_once_with_a_true_retry_after() -> None:
+    async def main() -> None:
+        gate = Gate([INFERENCE])
+        tasks = [gate.sending(ticket, target=INVOKE) for ticket in range(4)]
+        await asyncio.sleep(1.0)
+        # Two went at 0, two go at 6: the next at 12.
+        with pytest.raises(QueueTimeout) as refusal:
+            await gate.admit(request(target=INVOKE, ticket=9, deadline=5.0))
+        assert gate.clock.now() == 1.0
+        assert refusal.value.retry_after == 7
+        await asyncio.gather(*tasks)
+
+    run_virtual(main())
+
+
+def test_a_request_whose_wait_turns_out_longer_is_refused_at_its_deadline() -> None:
+    async def main() -> None:
+        gate = Gate([UPLOADS])
+        holders = [await gate.admit(request(target="/api/v1/uploads/", ticket=ticket)) for ticket in range(2)]
+        with pytest.raises(QueueTimeout):
+            await gate.admit(request(target="/api/v1/uploads/", ticket=2, deadline=30.0))
+        assert gate.clock.now() == 30.0
+        assert len(gate.admission.line) == 0
+        for holder in holders:
+            await holder.end()
+
+    run_virtual(main())
+
+
+def test_a_full_queue_refuses_the_newcomer_but_not_a_retry() -> None:
+    async def main() -> None:
+        gate = Gate([INFERENCE], Queue(size=1))
+        tasks = [gate.sending(ticket, target=INVOKE) for ticket in range(3)]
+        await asyncio.sleep(0.5)
+        with pytest.raises(QueueFull) as refusal:
+            await gate.admit(request(target=INVOKE, ticket=9))
+        assert refusal.value.retry_after == math.ceil(6.0 - 0.5)
+        retry = asyncio.create_task(gate.admit(request(target=INVOKE, ticket=1), again=True))
+        await asyncio.gather(*tasks, retry)
+        assert gate.went[2:] == [(1, 6.0), (2, 6.0)], "the retry keeps its place before who came later"
+        await retry.result().end()
+
+    run_virtual(main())
+
+
+def test_a_pause_holds_one_credential_and_no_other() -> None:
+    async def main() -> None:
+        gate = Gate([STANDARD])
+        await gate.admission.pause(gate.table.lanes(request())[0], 4.0)
+        ours = asyncio.create_task(gate.send(request(ticket=1)))
+        theirs = asyncio.create_task(gate.send(request(ticket=2, credential="other")))
+        await asyncio.gather(ours, theirs)
+        assert gate.went == [(2, 0.0), (1, 4.0)]
+
+    run_virtual(main())
+
+
+def test_a_pace_spreads_what_a_window_frees_at_once() -> None:
+    limit = Limit(name="burst", requests=10, per=10.0, pace=Pace(burst=2, rate=4.0))
+
+    async def main() -> None:
+        gate = Gate([limit])
+        await asyncio.gather(*(gate.sending(ticket) for ticket in range(6)))
+        assert [at for _, at in gate.went] == pytest.approx([0, 0, 0.25, 0.5, 0.75, 1.0], abs=1e-4)
+        assert [ticket for ticket, _ in gate.went] == list(range(6))
+
+    run_virtual(main())
+
+
+def test_who_leaves_while_it_is_paced_gives_its_slot_back() -> None:
+    limit = Limit(name="burst", requests=2, per=10.0, pace=Pace(burst=1, rate=1.0))
+
+    async def main() -> None:
+        gate = Gate([limit])
+        first, second = gate.sending(0), gate.sending(1)
+        await asyncio.sleep(0.5)
+        second.cancel()
+        await asyncio.gather(first, second, return_exceptions=True)
+        assert [left for _, left, _ in gate.ledger.lanes()] == [1]
+
+    run_virtual(main())
+
+
+def test_pacers_and_windows_of_idle_credentials_are_forgotten() -> None:
+    limit = Limit(
+        name="burst", requests=2, per=1.0, match=Match(anonymous=False), pace=Pace(burst=1, rate=50.0)
+    )
+
+    async def main() -> None:
+        gate = Gate([limit])
+        for number in range(3000):
+            await gate.send(request(ticket=number, credential=f"c{number}"))
+            await asyncio.sleep(0.1)
+        assert len(gate.admission._pacers) <= 1024
+        assert len(list(gate.ledger.lanes())) <= 1024
+
+    run_virtual(main())
+
+
+def test_closing_refuses_who_waits_and_who_comes() -> None:
+    async def main() -> None:
+        gate = Gate([INFERENCE])
+        tasks = [gate.sending(ticket, target=INVOKE) for ticket in range(3)]
+        await asyncio.sleep(0.5)
+        await gate.admission.close()
+        with pytest.raises(ShuttingDown):
+            await tasks[2]
+        with pytest.raises(ShuttingDown):
+            await gate.admit(request(ticket=9))
+        await asyncio.gather(*tasks[:2])
+        assert repr(gate.admission) == "<Admission <Line 0 waiting in 0 files, parked at {}>>"
+
+    run_virtual(main())
+
+
+def test_closing_an_admission_that_never_had_to_wait_is_nothing() -> None:
+    async def main() -> None:
+        await Gate([STANDARD]).admission.close()
+
+    run_virtual(main())
+
+
+KINDS = ["/api/v1/x/", INVOKE, "/api/v1/uploads/"]
+arrivals = st.lists(
+    st.tuples(
+        st.floats(0.0, 4.0),  # until the next request comes
+        st.sampled_from(KINDS),
+        st.sampled_from(["team", "other"]),
+        st.floats(0.0, 1.0),  # until it arrives upstream
+        st.floats(0.0, 3.0),  # until it is answered
+        st.one_of(st.none(), st.floats(0.0, 20.0)),  # when its client leaves
+        st.floats(0.5, 40.0),  # how long it would wait
+    ),
+    min_size=1,
+    max_size=40,
+)
+LIMITS = [STANDARD, BURST, INFERENCE, UPLOADS]
+
+
+@settings(max_examples=300, deadline=None)
+@given(plan=arrivals)
+def test_no_window_overflows_nothing_is_lost_and_like_requests_keep_their_order(
+    plan: list[tuple[float, str, str, float, float, float | None, float]],
+) -> None:
+    """For any arrivals, latencies, cancellations and deadlines; the upstream counts on arrival."""
+
+    async def main() -> None:
+        gate = Gate(LIMITS)
+        upstreams = {name: ThrottledUpstream(LIMITS) for name in ("team", "other")}
+        ended: dict[int, str] = {}
+
+        async def client(made: Request, up: float, work: float) -> None:
+            ended[made.ticket] = "left"
+            try:
+                turn = await gate.admit(made)
+            except Refusal as refusal:
+                ended[made.ticket] = refusal.code
+                return
+            upstream = upstreams[made.credential or ""]
+            upstream.up, upstream.work = lambda: up, lambda: work
+            try:
+                await upstream.send(made, turn)
+                await turn.answered()
+                ended[made.ticket] = "answered"
+            finally:
+                await turn.end()
+
+        tasks = []
+        for ticket, (gap, target, credential, up, work, leaves, patience) in enumerate(plan):
+            await asyncio.sleep(gap)
+            made = request(
+                target=target, credential=credential, ticket=ticket, deadline=gate.clock.now() + patience
+            )
+            task = asyncio.create_task(client(made, up, work))
+            tasks.append(task)
+            if leaves is not None:
+                asyncio.get_running_loop().call_later(leaves, task.cancel)
+        await asyncio.gather(*tasks, return_exceptions=True)
+        left = {ticket for ticket, (*_, leaves, _) in enumerate(plan) if leaves is not None}
+
+        assert all(upstream.refused == 0 for upstream in upstreams.values())
+        assert all(upstream.peak[KINDS[2]] <= 2 for upstream in upstreams.values())
+        assert len(ended) == len(plan)
+        assert {ticket for ticket, how in ended.items() if how == "left"} <= left
+        assert len(gate.admission.line) == 0
+        for _, kind, credential, *_ in plan:
+            tickets = [t for t, _ in gate.went if plan[t][1:3] == (kind, credential)]
+            assert tickets == sorted(tickets)
+        await asyncio.sleep(60.0)
+        assert all(left == gate.table.by_name[lane.limit].size for lane, left, _ in gate.ledger.lanes())
+
+    run_virtual(main())

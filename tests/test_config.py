@@ -1,0 +1,368 @@
+"""The settings, and the three sources that they are loaded from."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from proxy.config import ConfigError, Limit, Match, Pace, Settings, load, parse_address
+
+
+@pytest.fixture(autouse=True)
+def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+
+    for name in [name for name in os.environ if name.upper().startswith("AVALA_PROXY_")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "avala.toml"
+
+
+def refusals(path: Path | None = None, overrides: dict[str, Any] | None = None) -> list[str]:
+    with pytest.raises(ConfigError) as refused:
+        load(path, overrides)
+    return [str(problem) for problem in refused.value.problems]
+
+
+def refusal(path: Path, text: str) -> str:
+    path.write_text(text)
+    (only,) = refusals(path)
+    return only.replace(str(path), "FILE")
+
+
+def test_without_any_source_everything_has_its_default() -> None:
+    assert load() == Settings()
+
+
+def test_making_settings_reads_no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AVALA_PROXY_QUEUE__SIZE", "7")
+    assert Settings().queue.size == 2000
+
+
+def test_the_command_line_beats_the_environment_and_that_the_file(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file.write_text("[retry]\nbase = 2.0\ncap = 20.0\nmax_retries = 2\n")
+    monkeypatch.setenv("AVALA_PROXY_RETRY__BASE", "3")
+    monkeypatch.setenv("AVALA_PROXY_RETRY__CAP", "21")
+    retry = load(file, {"retry": {"base": 4.0}}).retry
+    assert (retry.base, retry.cap, retry.max_retries, retry.jitter) == (4.0, 21.0, 2, 0.5)
+
+
+def test_the_environment_names_the_file_when_the_command_line_does_not(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file.write_text("[queue]\nsize = 5\n")
+    monkeypatch.setenv("AVALA_PROXY_CONFIG", str(file))
+    assert load().queue.size == 5
+    other = file.with_name("other.toml")
+    other.write_text("")
+    assert load(other).queue.size == 2000
+
+
+def test_a_table_in_the_environment_is_json_and_merges_with_its_parts_and_the_file(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file.write_text("[retry]\nmax_retries = 2\n")
+    monkeypatch.setenv("AVALA_PROXY_RETRY", '{"base": 2, "cap": 9}')
+    monkeypatch.setenv("AVALA_PROXY_RETRY__CAP", "10")
+    retry = load(file).retry
+    assert (retry.max_retries, retry.base, retry.cap) == (2, 2.0, 10.0)
+
+
+def test_a_list_in_the_environment_is_json_and_replaces_the_one_of_the_file(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file.write_text('[[limits]]\nname = "a"\nconcurrent = 1\n[[limits]]\nname = "b"\nconcurrent = 1\n')
+    monkeypatch.setenv("AVALA_PROXY_LIMITS", '[{"name": "c", "requests": 5, "per": 1}]')
+    monkeypatch.setenv("AVALA_PROXY_UPSTREAM__CREDENTIAL_HEADERS", '["X-Key"]')
+    settings = load(file)
+    assert settings.limits == (Limit(name="c", requests=5, per=1.0),)
+    assert settings.upstream.credential_headers == ("X-Key",)
+
+
+def test_an_empty_variable_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AVALA_PROXY_LOG__LEVEL", "")
+    monkeypatch.setenv("AVALA_PROXY_CONFIG", "")
+    assert load() == Settings()
+
+
+def test_variables_are_known_in_any_case(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("avala_proxy_log__level", "debug")
+    assert load().log.level == "debug"
+
+
+def test_variables_that_kubernetes_makes_for_a_service_of_our_name_are_ignored(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in {
+        "AVALA_PROXY_SERVICE_HOST": "10.0.0.1",
+        "AVALA_PROXY_SERVICE_PORT": "8080",
+        "AVALA_PROXY_SERVICE_PORT_HTTP": "8080",
+        "AVALA_PROXY_PORT": "tcp://10.0.0.1:8080",
+        "AVALA_PROXY_PORT_8080_TCP": "tcp://10.0.0.1:8080",
+        "AVALA_PROXY_PORT_8080_TCP_PROTO": "tcp",
+        "AVALA_PROXY_PORT_8080_TCP_PORT": "8080",
+        "AVALA_PROXY_PORT_8080_TCP_ADDR": "10.0.0.1",
+        "AVALA_PROXY_ADMIN_SERVICE_HOST": "10.0.0.1",
+        "AVALA_PROXY_ADMIN_PORT_9464_TCP": "tcp://10.0.0.1:9464",
+    }.items():
+        monkeypatch.setenv(name, value)
+    assert load() == Settings()
+
+
+def test_a_port_of_people_is_no_port_of_kubernetes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AVALA_PROXY_PORT", "8080")
+    assert "is not a setting" in refusals()[0]
+
+
+def test_everything_wrong_is_said_at_once_with_where_it_is_written(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file.write_text(
+        '[queue]\nsize = "many"\nlengthiest_wait = 3\n[[limits]]\nname = "a"\nrequests = 1\nper = -1\n'
+    )
+    monkeypatch.setenv("AVALA_PROXY_RETRY__MAX_RETRIES", "-1")
+    monkeypatch.setenv("AVALA_PROXY_RETRY__BSE", "1")
+    told = refusals(file, {"listen": {"address": "nowhere"}})
+    assert told == [
+        "retry.bse (from the environment variable AVALA_PROXY_RETRY__BSE) is not a setting; "
+        "allowed: retry.base (the nearest)",
+        'listen.address (from the command line) is "nowhere"; allowed: HOST:PORT with a port from 0 '
+        "(any free one) to 65535, such as 127.0.0.1:8080 or [::1]:8080",
+        f"limits[0].per in {file} is -1; allowed: a number above 0",
+        f'queue.size in {file} is "many"; allowed: a whole number of at least 0',
+        f"queue.lengthiest_wait in {file} is not a setting; allowed: queue.longest_wait (the nearest)",
+        "retry.max_retries (from the environment variable AVALA_PROXY_RETRY__MAX_RETRIES) is -1; "
+        "allowed: a whole number from 0 to 20",
+    ]
+
+
+def test_a_file_that_is_missing_does_not_hide_what_else_is_wrong(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AVALA_PROXY_QUEUE__SIZE", "-1")
+    assert len(refusals(file)) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[retry]\nbase = nan", "retry.base in FILE is NaN; allowed: a number above 0"),
+        ("[retry]\ncap = inf", "retry.cap in FILE is Infinity; allowed: a number above 0"),
+        ("[listen]\ngrace = inf", "listen.grace in FILE is Infinity; allowed: a number of at least 0"),
+        (
+            "[retry]\nmax_retries = true",
+            "retry.max_retries in FILE is true; allowed: a whole number from 0 to 20",
+        ),
+        ("[retry]\nbase = { x = 1 }", "retry.base in FILE is a table; allowed: a number above 0"),
+        (
+            "[retry]\nmax_retries = 1.5",
+            "retry.max_retries in FILE is 1.5; allowed: a whole number from 0 to 20",
+        ),
+        ("retry = 3", "retry in FILE is 3; allowed: a table with max_retries, base, cap, jitter, routes"),
+        (
+            '[log]\nlevel = "loud"',
+            'log.level in FILE is "loud"; allowed: "debug", "info", "warning" or "error"',
+        ),
+        (
+            "[upstream]\ncredential_headers = []",
+            "upstream.credential_headers in FILE is an empty list; "
+            "allowed: a list of at least one header name",
+        ),
+        (
+            '[upstream]\ncredential_headers = ["X Key"]',
+            'upstream.credential_headers[0] in FILE is "X Key"; '
+            "allowed: a header name, such as X-Avala-Api-Key",
+        ),
+        (
+            '[upstream]\nbase_url = "http://localhost:8080"',
+            "upstream.base_url in FILE leads back to this proxy (127.0.0.1:8080); allowed: the API's address",
+        ),
+        (
+            '[upstream]\nbase_url = "http://127.0.0.1:9464"',
+            "upstream.base_url in FILE leads back to this proxy (127.0.0.1:9464); allowed: the API's address",
+        ),
+        (
+            '[listen]\nadmin_address = "127.0.0.1:8080"',
+            "listen.admin_address in FILE is where clients connect too; "
+            "allowed: another port than listen.address has",
+        ),
+        (
+            "max_retries = 1",
+            "max_retries in FILE is not a setting; allowed: retry.max_retries (of the same name)",
+        ),
+        (
+            '_env_file = "x"',
+            "_env_file in FILE is not a setting; "
+            "allowed: one of upstream, listen, limits, queue, retry, body, log, metrics",
+        ),
+        (
+            '[[retry.routes]]\npaths = ["x"]\nrepeat = "always"',
+            'retry.routes[0].paths[0] in FILE is "x"; allowed: a path that begins with /, '
+            "such as /api/v1/exports/ or /api/v1/**, without query",
+        ),
+        (
+            '[[retry.routes]]\npaths = ["/"]',
+            'retry.routes[0].repeat in FILE is missing; allowed: "always" or "never"',
+        ),
+        (
+            '[[limits]]\nname = "a"\nconcurrent = 1\nmatch = { anonymous = "perhaps" }',
+            'limits[0].match.anonymous in FILE is "perhaps"; allowed: true or false',
+        ),
+        (
+            '[[limits]]\nname = "a"\nconcurrent = 1\nkey = ["x"]',
+            'limits[0].key in FILE is a list; allowed: "credential", "address" or "global"',
+        ),
+        (
+            '[[limits]]\nname = "A"\nconcurrent = 1',
+            'limits[0].name in FILE is "A"; allowed: text like ^[a-z][a-z0-9_]{0,31}$',
+        ),
+        (
+            '[[limits]]\nname = "a"',
+            "limits[0] in FILE is neither kind of limit, or both; "
+            "allowed: `requests` and `per`, or else `concurrent`",
+        ),
+        (
+            '[[limits]]\nname = "a"\nconcurrent = 1\npace = { burst = 1, rate = 1 }',
+            "limits[0].pace in FILE paces a limit that is not a rate; "
+            "allowed: `pace` only beside `requests` and `per`",
+        ),
+        (
+            '[[limits]]\nname = "a"\nrequests = 1\nper = 1\npace = { burst = 2, rate = 1 }',
+            "limits[0].pace.burst in FILE is 2; allowed: at most `requests`, 1",
+        ),
+        (
+            '[[limits]]\nname = "a"\nrequests = 1\nper = 1\npace = { burst = 1, rate = inf }',
+            "limits[0].pace.rate in FILE is Infinity; allowed: a number above 0",
+        ),
+        (
+            '[[limits]]\nname = "a"\nconcurrent = 1\n[[limits]]\nname = "a"\nconcurrent = 1',
+            "limits in FILE has the name a twice; allowed: a name of its own for each limit",
+        ),
+    ],
+)
+def test_a_wrong_value_is_told_with_what_is_allowed(file: Path, text: str, told: str) -> None:
+    assert refusal(file, text) == told
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("RETRI__BASE", "1", "retri.base {} is not a setting; allowed: retry (the nearest)"),
+        ("RETRY__BASE__X", "1", "retry.base.x {} is not a setting; allowed: no keys here"),
+        (
+            "FOO",
+            "1",
+            "foo {} is not a setting; "
+            "allowed: one of upstream, listen, limits, queue, retry, body, log, metrics",
+        ),
+        (
+            "LIMITS__0__PER",
+            "1",
+            "limits.0.per {} is a part of a list; allowed: all of it as JSON, in AVALA_PROXY_LIMITS",
+        ),
+        (
+            "UPSTREAM__CREDENTIAL_HEADERS",
+            "X-Key",
+            "upstream.credential_headers {} is not JSON; allowed: JSON of a list, each text",
+        ),
+        ("QUEUE", "{", "queue {} is not JSON; allowed: JSON of a table with size, longest_wait"),
+        ("QUEUE", '{"sise": 1}', "queue.sise {} is not a setting; allowed: queue.size (the nearest)"),
+        ("QUEUE", "3", "queue {} is 3; allowed: a table with size, longest_wait"),
+        ("RETRY__JITTER", "NaN", 'retry.jitter {} is "NaN"; allowed: a number from 0 to 1'),
+        (
+            "BODY__MEMORY",
+            '{"a": 1}',
+            'body.memory {} is "{\\"a\\": 1}"; allowed: a whole number of at least 0',
+        ),
+    ],
+)
+def test_a_wrong_variable_is_told_with_its_name(
+    name: str, value: str, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"AVALA_PROXY_{name}", value)
+    assert refusals() == [
+        told.replace("{}", f"(from the environment variable AVALA_PROXY_{name})", 1),
+    ]
+
+
+def test_a_rule_over_two_variables_names_the_one_that_breaks_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AVALA_PROXY_LISTEN__ADDRESS", "127.0.0.1:9464")
+    assert refusals()[0].startswith("listen.admin_address is where clients connect too")
+    monkeypatch.setenv("AVALA_PROXY_LISTEN__ADMIN_ADDRESS", "127.0.0.1:9464")
+    variable = "(from the environment variable AVALA_PROXY_LISTEN__ADMIN_ADDRESS)"
+    assert refusals()[0].startswith(f"listen.admin_address {variable} is where clients")
+
+
+def test_a_table_that_two_variables_make_is_told_by_one_of_them(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AVALA_PROXY_RETRY", "[]")
+    assert "(from the environment variable AVALA_PROXY_RETRY) is an empty list" in refusals()[0]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[upstream]\nbase_url = "https://me:hunter2@host"',
+        '[upstream]\nbase_url = "https:/me:hunter2@host"',
+        'upstream = "https://me:hunter2@host"',
+        '[upstream]\nbase_url = "https://host/?token=hunter2"',
+        '[log]\nlevel = "avk_hunter2"',
+        '[log]\nlevel = "Bearer hunter2"',
+        'token = "hunter2"',
+        '[upstream]\ntoken = "hunter2"',
+        'upstream = { token = "hunter2" }\nlog = ["hunter2"]',
+        'token = "hunter2',
+    ],
+)
+def test_a_value_that_may_be_secret_is_never_repeated(file: Path, text: str) -> None:
+    file.write_text(text)
+    with pytest.raises(ConfigError) as refused:
+        load(file)
+    assert "hunter2" not in str(refused.value)
+    assert refused.value.__cause__ is None
+    assert refused.value.__suppress_context__ or refused.value.__context__ is None
+
+
+def test_json_that_may_hold_a_secret_is_never_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AVALA_PROXY_UPSTREAM", '{"base_url": "https://me:hunter2@host"')
+    assert "hunter2" not in refusals()[0]
+
+
+def test_a_path_prefix_and_methods_come_out_in_their_normal_form(file: Path) -> None:
+    file.write_text(
+        '[upstream]\nbase_url = "HTTPS://Host:443/v2/"\n'
+        '[[retry.routes]]\nmethods = ["post"]\npaths = ["/x"]\nrepeat = "never"\n'
+    )
+    settings = load(file)
+    assert settings.upstream.base_url == "https://host/v2"
+    assert settings.retry.routes[0].methods == ("POST",)
+
+
+def test_the_size_of_a_limit_is_what_the_api_calls_its_limit() -> None:
+    assert Limit(name="a", requests=5, per=1.0).size == 5
+    assert Limit(name="a", concurrent=7).size == 7
+
+
+def test_settings_can_not_be_changed() -> None:
+    with pytest.raises(ValidationError):
+        Settings().queue.size = 1  # type: ignore[misc]
+
+
+def test_models_say_what_is_wrong_when_they_are_made_directly() -> None:
+    with pytest.raises(ValidationError, match="neither kind of limit"):
+        Limit(name="a", requests=1)
+    with pytest.raises(ValidationError, match="finite number"):
+        Pace(burst=1, rate=math.inf)
+    assert Match(anonymous=True, methods=("get",)).methods == ("GET",)
+
+
+def test_addresses_are_split_for_whoever_listens() -> None:
+    assert parse_address(Settings().listen.address) == ("127.0.0.1", 8080)

@@ -1,0 +1,378 @@
+"""A request is sent as often as is needed, safe and allowed, and its last answer reaches the client."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import pytest
+
+from proxy.adapters.local_ledger import LocalLedger
+from proxy.admission import Admission
+from proxy.config import Limit, Queue, Retry, RouteRepeat
+from proxy.errors import ErrorClass, QueueTimeout, UpstreamError, UpstreamFailed
+from proxy.events import AttemptEnded, Event, Events, LimitPaused, RetryScheduled, RetryStopped
+from proxy.forwarder import Account, Forwarder, Progress
+from proxy.messages import Bytes, Headers, Request, Response
+from proxy.policy.limits import LimitTable
+from tests.fakes import STANDARD, UPLOADS, BrokenBody, ThrottledUpstream, headers, request, response
+from tests.virtual import VirtualClock, run_virtual
+
+
+@dataclass
+class Journey:
+    """A forwarder over a scripted upstream, and all that is to be seen of it."""
+
+    script: Sequence[Response | UpstreamError] = ()
+    limits: Sequence[Limit] = (STANDARD,)
+    retry: Retry = field(default_factory=Retry)
+    chance: Callable[[], float] = lambda: 0.0
+
+    def __post_init__(self) -> None:
+        clock = VirtualClock()
+        self.table = table = LimitTable(self.limits)
+        self.ledger = LocalLedger(table, clock, transit=1.0, clock_drift=0.0)
+        self.upstream = ThrottledUpstream(script=list(self.script))
+        self.events: list[Event] = []
+        self.admission = Admission(self.ledger, table, Queue(), clock)
+        self.forwarder = Forwarder(
+            self.admission,
+            self.upstream,
+            table,
+            retry=self.retry,
+            replay=1000,
+            clock=clock,
+            chance=self.chance,
+            events=Events(self.events.append),
+        )
+        self.account = Account()
+
+    async def go(self, made: Request | None = None) -> tuple[int, bytes, Headers]:
+        made = made or request()
+        async with self.forwarder.exchange(made, self.account) as answer:
+            content = b"".join([chunk async for chunk in answer.body.chunks()])
+            return answer.status, content, answer.headers
+
+    def run(self, made: Request | None = None) -> tuple[int, bytes, Headers]:
+        return run_virtual(self.go(made))
+
+    @property
+    def sent_at(self) -> list[float]:
+        return [round(at, 6) for at, _ in self.upstream.arrivals]
+
+    def seen(self, kind: type) -> list[Event]:
+        return [event for event in self.events if isinstance(event, kind)]
+
+
+def failed(error_class: ErrorClass, *, written: bool = True) -> UpstreamError:
+    return UpstreamError(error_class, "It broke.", written=written)
+
+
+RESET = failed(ErrorClass.CONNECTION_TERMINATED)
+REFUSED = failed(ErrorClass.CONNECTION_REFUSED, written=False)
+
+
+def test_a_success_is_one_attempt() -> None:
+    journey = Journey([response(200, b"[1]")])
+    assert journey.run()[:2] == (200, b"[1]")
+    assert journey.sent_at == [0.0]
+    assert journey.account.attempts == 1
+    assert journey.account.error_class is ErrorClass.NONE
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 409, 413, 422, 418, 501, 302])
+def test_a_permanent_answer_passes_at_once_after_one_attempt(status: int) -> None:
+    journey = Journey([response(status, b"as it is", x_odd="1")])
+    assert journey.run() == (status, b"as it is", headers(content_length="8", x_odd="1"))
+    assert journey.sent_at == [0.0]
+    assert not journey.seen(RetryStopped)
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 504])
+def test_a_transient_answer_is_tried_again_after_one_two_and_four_seconds(status: int) -> None:
+    journey = Journey([response(status)] * 3 + [response(200, b"at last")])
+    assert journey.run()[:2] == (200, b"at last")
+    assert journey.sent_at == [0.0, 1.0, 3.0, 7.0]
+    assert len(journey.seen(RetryScheduled)) == 3
+
+
+def test_jitter_only_lengthens_a_wait() -> None:
+    journey = Journey([response(500), response()], chance=lambda: 0.5)
+    journey.run()
+    assert journey.sent_at == [0.0, 1.25]
+
+
+def test_when_tries_run_out_the_last_answer_is_delivered_unchanged() -> None:
+    answers = [response(500, f"number {number}".encode()) for number in range(4)]
+    journey = Journey(answers)
+    assert journey.run()[:2] == (500, b"number 3")
+    assert journey.sent_at == [0.0, 1.0, 3.0, 7.0]
+    assert journey.account.error_class is ErrorClass.SERVER_ERROR
+    (stopped,) = journey.seen(RetryStopped)
+    assert isinstance(stopped, RetryStopped)
+    assert stopped.reason == "attempts_exhausted"
+
+
+def test_retry_after_is_obeyed_instead_of_the_back_off() -> None:
+    journey = Journey([response(503, retry_after="9"), response()])
+    journey.run()
+    assert journey.sent_at == [0.0, 9.0]
+
+
+def test_a_retry_after_date_is_obeyed_and_reaches_the_client_in_seconds() -> None:
+    date = "Mon, 21 Sep 2026 14:13:25 GMT"  # five seconds after the virtual epoch
+    journey = Journey([response(503, retry_after=date)] * 2, retry=Retry(max_retries=1))
+    status, _, fields = journey.run()
+    assert status == 503
+    assert journey.sent_at == [0.0, 5.0]
+    assert fields.get(b"retry-after") == "0"
+
+
+def test_a_demanded_wait_beyond_the_deadline_is_not_slept() -> None:
+    journey = Journey([response(503, b"busy", retry_after="600")])
+    status, content, fields = journey.run(request(deadline=60.0))
+    assert (status, content, fields.get(b"retry-after")) == (503, b"busy", "600")
+    assert journey.sent_at == [0.0]
+    (stopped,) = journey.seen(RetryStopped)
+    assert isinstance(stopped, RetryStopped)
+    assert stopped.reason == "deadline"
+
+
+@pytest.mark.parametrize("outcome", [response(500), response(503), RESET])
+def test_a_post_that_may_have_been_done_is_not_sent_again(outcome: Response | UpstreamError) -> None:
+    journey = Journey([outcome])
+    if isinstance(outcome, UpstreamError):
+        with pytest.raises(UpstreamFailed):
+            journey.run(request("POST"))
+    else:
+        assert journey.run(request("POST"))[0] == outcome.status
+    assert len(journey.sent_at) == 1
+
+
+@pytest.mark.parametrize(
+    ("outcome", "fields", "exceptions"),
+    [
+        (response(503, retry_after="1"), {}, ()),
+        (response(429, retry_after="1"), {}, ()),
+        (REFUSED, {}, ()),
+        (response(500), {"idempotency_key": "k"}, ()),
+        (response(500), {}, (RouteRepeat(paths=("/api/v1/datasets/",), repeat="always"),)),
+    ],
+)
+def test_a_post_that_was_not_done_or_may_be_repeated_is_sent_again(
+    outcome: Response | UpstreamError, fields: dict[str, str], exceptions: tuple[RouteRepeat, ...]
+) -> None:
+    journey = Journey([outcome, response(201)], retry=Retry(routes=exceptions))
+    assert journey.run(request("POST", fields=headers(**fields)))[0] == 201
+
+
+def test_a_get_survives_a_broken_connection() -> None:
+    journey = Journey([RESET, response(200, b"whole")])
+    assert journey.run()[1] == b"whole"
+    assert journey.sent_at == [0.0, 1.0]
+
+
+def test_when_no_answer_came_at_all_the_refusal_says_why() -> None:
+    journey = Journey([REFUSED] * 4)
+    with pytest.raises(UpstreamFailed) as refusal:
+        journey.run()
+    assert refusal.value.status == 502
+    assert refusal.value.code == "proxy_connection_refused"
+    assert journey.sent_at == []
+    assert all(not event.written for event in journey.events if isinstance(event, AttemptEnded))
+
+
+def test_a_small_answer_that_breaks_off_is_replaced() -> None:
+    broken = Response(200, "OK", headers(content_length="10"), BrokenBody())
+    journey = Journey([broken, response(200, b"whole")])
+    assert journey.run()[1] == b"whole"
+    first = journey.seen(AttemptEnded)[0]
+    assert isinstance(first, AttemptEnded)
+    assert (first.status, first.error_class) == (200, ErrorClass.RESPONSE_INCOMPLETE)
+
+
+def test_a_large_answer_is_streamed_and_its_break_is_the_clients_to_see() -> None:
+    body = BrokenBody()
+    journey = Journey([Response(200, "OK", headers(content_length="5000"), body)])
+    with pytest.raises(UpstreamError):
+        journey.run()
+    assert body.closed
+
+
+def test_the_class_of_a_403_is_that_of_its_code() -> None:
+    journey = Journey([response(403, b'{"detail":"No.","code":"scope_required"}')])
+    assert journey.run()[:2] == (403, b'{"detail":"No.","code":"scope_required"}')
+    assert journey.account.error_class is ErrorClass.SCOPE_REQUIRED
+
+
+def test_the_body_of_an_answer_to_head_is_not_waited_for() -> None:
+    body = BrokenBody()
+    journey = Journey([Response(200, "OK", headers(content_length="10"), body)])
+
+    async def main() -> int:
+        async with journey.forwarder.exchange(request("HEAD"), journey.account) as answer:
+            return answer.status
+
+    assert run_virtual(main()) == 200
+
+
+def test_a_retry_pays_for_its_own_slot() -> None:
+    journey = Journey([response(500)] * 2 + [response()] * 5)
+
+    async def main() -> None:
+        await journey.go()
+        await journey.go()
+        await journey.go()
+        await journey.go()
+
+    run_virtual(main())
+    assert journey.sent_at == [0.0, 1.0, 3.0, 3.0, 3.0, 6.0]
+
+
+def test_a_discarded_answer_holds_no_at_once_slot_while_it_backs_off() -> None:
+    journey = Journey([response(503, retry_after="5")], limits=[UPLOADS])
+
+    async def main() -> None:
+        upload = asyncio.create_task(journey.go(request("PUT", "/api/v1/uploads/")))
+        await asyncio.sleep(2.0)
+        assert [left for _, left, _ in journey.ledger.lanes()] == [2]
+        await upload
+
+    run_virtual(main())
+
+
+def test_an_at_once_slot_is_held_while_the_answer_is_read() -> None:
+    journey = Journey(limits=[UPLOADS])
+
+    async def main() -> None:
+        async with journey.forwarder.exchange(request(target="/api/v1/uploads/"), Account()):
+            assert [left for _, left, _ in journey.ledger.lanes()] == [1]
+        assert [left for _, left, _ in journey.ledger.lanes()] == [2]
+
+    run_virtual(main())
+
+
+def test_a_429_pauses_everybody_whom_it_concerns_and_the_refused_one_goes_first() -> None:
+    journey = Journey([response(429, x_ratelimit_limit="5", x_ratelimit_remaining="0", retry_after="8")])
+
+    async def main() -> None:
+        first = asyncio.create_task(journey.go(request(ticket=1)))
+        await asyncio.sleep(0.5)
+        second = asyncio.create_task(journey.go(request(ticket=2)))
+        other = asyncio.create_task(journey.go(request(ticket=3, credential="other")))
+        await asyncio.gather(first, second, other)
+
+    run_virtual(main())
+    assert [(at, made.ticket) for at, made in journey.upstream.arrivals] == [
+        (0.0, 1),
+        (0.5, 3),
+        (8.0, 1),
+        (8.0, 2),
+    ]
+    assert journey.seen(LimitPaused) == [LimitPaused("standard", 8.0)]
+
+
+def test_a_429_that_is_not_tried_again_pauses_the_others_all_the_same() -> None:
+    journey = Journey([response(429, retry_after="8")], retry=Retry(max_retries=0))
+
+    async def main() -> None:
+        assert (await journey.go(request(ticket=1)))[0] == 429
+        await journey.go(request(ticket=2))
+
+    run_virtual(main())
+    assert journey.sent_at == [0.0, 8.0]
+
+
+def test_a_429_without_a_word_on_when_pauses_for_the_back_off() -> None:
+    journey = Journey([response(429), response(429), response()])
+    journey.run()
+    assert journey.sent_at == [0.0, 1.0, 3.0]
+
+
+def test_a_429_that_names_its_reset_is_obeyed() -> None:
+    reset = str(int(VirtualClock.epoch) + 4)
+    journey = Journey([response(429, x_ratelimit_reset=reset), response()])
+    journey.run()
+    assert journey.sent_at == [0.0, 4.0]
+
+
+def test_a_429_for_a_request_under_no_limit_is_waited_for_by_itself() -> None:
+    journey = Journey([response(429, retry_after="3"), response()], limits=[])
+    assert journey.run()[0] == 200
+    assert journey.sent_at == [0.0, 3.0]
+    assert not journey.seen(LimitPaused)
+
+
+def spent(journey: Journey) -> Callable[[], None]:
+    """Return what takes all room of the journey's limit for a long time."""
+
+    def spend() -> None:
+        (lane,) = journey.table.lanes(request())
+        asyncio.get_running_loop().create_task(journey.admission.pause(lane, 500.0))
+
+    return spend
+
+
+def test_a_retry_that_gets_no_turn_in_time_delivers_the_answer_it_had() -> None:
+    journey = Journey([response(500, b"mine")])
+
+    async def main() -> tuple[int, bytes, Headers]:
+        asyncio.get_running_loop().call_later(0.5, spent(journey))
+        return await journey.go(request(deadline=60.0))
+
+    assert run_virtual(main())[:2] == (500, b"mine")
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        RESET,
+        Response(500, "", headers(), Bytes(b"x" * 2_000_000)),
+        Response(500, "", headers(), BrokenBody()),
+    ],
+    ids=["no answer", "an answer too large to keep", "an answer that broke off"],
+)
+def test_a_retry_that_gets_no_turn_and_has_no_answer_is_refused(outcome: Response | UpstreamError) -> None:
+    journey = Journey([outcome])
+
+    async def main() -> None:
+        asyncio.get_running_loop().call_later(0.5, spent(journey))
+        await journey.go(request(deadline=60.0))
+
+    with pytest.raises(QueueTimeout):
+        run_virtual(main())
+
+
+def test_a_client_that_leaves_during_the_call_is_recorded_and_its_slot_runs_out() -> None:
+    journey = Journey()
+    journey.upstream.work = lambda: 30.0
+
+    async def main() -> None:
+        task = asyncio.create_task(journey.go())
+        await asyncio.sleep(2.0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        assert [left for _, left, _ in journey.ledger.lanes()] == [4]
+        await asyncio.sleep(5.0)
+        assert [left for _, left, _ in journey.ledger.lanes()] == [5]
+
+    run_virtual(main())
+    (ended,) = journey.seen(AttemptEnded)
+    assert isinstance(ended, AttemptEnded)
+    assert (ended.status, ended.error_class, ended.written) == (None, ErrorClass.CLIENT_DISCONNECTED, True)
+
+
+def test_a_fault_of_our_own_is_not_taken_for_the_upstreams() -> None:
+    class Faulty(ThrottledUpstream):
+        async def send(self, request: Request, progress: Progress) -> Response:
+            raise ZeroDivisionError
+
+    journey = Journey()
+    journey.forwarder._upstream = Faulty()
+
+    async def main() -> None:
+        with pytest.raises(ZeroDivisionError):
+            await journey.go()
+        assert [left for _, left, _ in journey.ledger.lanes()] == [5], "nothing was written: it is refunded"
+
+    run_virtual(main())
+    assert journey.account.error_class is ErrorClass.INTERNAL_ERROR
