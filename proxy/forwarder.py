@@ -31,7 +31,7 @@ class Progress(Protocol):
         """The first byte is about to leave."""
 
     def sent(self) -> None:
-        """The last byte has left."""
+        """The last byte has left this machine."""
 
 
 class Upstream(Protocol):

@@ -8,11 +8,13 @@ end the body as if it were whole.
 import asyncio
 import json
 import re
+import socket
+import struct
 import traceback
 from collections.abc import Callable
 from typing import Protocol
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from proxy.clock import Clock
 from proxy.errors import (
@@ -32,6 +34,7 @@ from proxy.policy.credentials import Credentials
 from proxy.policy.headers import downward, prefer_wait
 from proxy.policy.routes import RouteTable
 
+_MIB = 1024 * 1024
 _SANE_ID = re.compile(r"[\x21-\x7e]{1,128}")
 
 
@@ -128,7 +131,7 @@ class Front:
                 self._abort(http, account, error.error_class)
                 self._events(BrokenOff(request.route, account.error_class, account.fault))
             except ConnectionError:
-                # The client's connection broke while we wrote; aiohttp cancels only handlers that wait.
+                # The client's connection broke while we read or wrote, before aiohttp could cancel us.
                 self._abort(http, account, ErrorClass.CLIENT_DISCONNECTED)
             except Exception:
                 self._events(Crashed(request.id, traceback.format_exc()))
@@ -143,8 +146,8 @@ class Front:
         finally:
             spool.close()
             self._record(request, account, status if answer is not None else None)
-        assert answer is not None
-        return answer
+        # An aborted connection gets nothing more, whatever is returned; aiohttp wants a response.
+        return answer or web.Response()
 
     def _head(self, http: web.BaseRequest, spool: Spool) -> Request:
         headers = Headers(http.raw_headers)
@@ -180,18 +183,16 @@ class Front:
             await http.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             http.writer.output_size = 0  # an interim response is not the answer
         received = 0
-        try:
-            async for chunk in http.content.iter_any():
-                received += len(chunk)
-                if received > self._max_body:
-                    raise self._too_large()
-                await spool.write(chunk)
-        except web.RequestPayloadError as error:
-            raise BadRequest("The request body is malformed.") from error
+        async for chunk in http.content.iter_any():
+            received += len(chunk)
+            if received > self._max_body:
+                raise self._too_large()
+            await spool.write(chunk)
         await spool.finish()
 
     def _too_large(self) -> RequestTooLarge:
-        size = f"{self._max_body / 1024 / 1024:g}MB"
+        whole = self._max_body % _MIB == 0
+        size = f"{self._max_body // _MIB}MB" if whole else f"{self._max_body} bytes"
         return RequestTooLarge(f"Request body too large. Maximum size is {size}.")
 
     async def _relay(self, http: web.BaseRequest, answer: Relay, response: Response) -> None:
@@ -227,8 +228,13 @@ class Front:
     @staticmethod
     def _abort(http: web.BaseRequest, account: Account, error_class: ErrorClass) -> None:
         account.error_class, account.fault = error_class, FAULT_OF[error_class]
-        if http.transport is not None:
-            http.transport.abort()
+        if http.transport is None:
+            return
+        if http.version < HttpVersion11:
+            # Its body may end with the connection: only a reset tells that this was not the end.
+            connection = http.transport.get_extra_info("socket")
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        http.transport.abort()
 
     def _record(self, request: Request, account: Account, status: int | None) -> None:
         self._events(

@@ -129,3 +129,9 @@ class BrokenBody:
 
     async def close(self) -> None:
         self.closed = True
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for what other tasks bring about; pytest's timeout ends it when they don't."""
+    while not condition():  # noqa: ASYNC110 - what is watched is the program's own state, not an event
+        await asyncio.sleep(0.005)

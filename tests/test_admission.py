@@ -206,6 +206,20 @@ def test_a_request_whose_wait_turns_out_longer_is_refused_at_its_deadline() -> N
     run_virtual(main())
 
 
+def test_a_client_that_leaves_at_its_very_deadline_has_left() -> None:
+    async def main() -> None:
+        gate = Gate([UPLOADS])
+        holders = [await gate.admit(request(target="/api/v1/uploads/", ticket=ticket)) for ticket in range(2)]
+        waiting = asyncio.create_task(gate.admit(request(target="/api/v1/uploads/", ticket=2, deadline=30.0)))
+        asyncio.get_running_loop().call_at(30.0, waiting.cancel)
+        (outcome,) = await asyncio.gather(waiting, return_exceptions=True)
+        assert isinstance(outcome, asyncio.CancelledError)
+        for holder in holders:
+            await holder.end()
+
+    run_virtual(main())
+
+
 def test_a_full_queue_refuses_the_newcomer_but_not_a_retry() -> None:
     async def main() -> None:
         gate = Gate([INFERENCE], Queue(size=1))

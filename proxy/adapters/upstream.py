@@ -58,7 +58,8 @@ class Upstream:
     async def send(self, request: Request, progress: Progress) -> Response:
         """Send once and return the response head, the body still to be read.
 
-        Raises `UpstreamError`. `progress` is told before the first byte and after the last one.
+        Raises `UpstreamError`. `progress` is told before the first byte, and after the last one if that is
+        known to have left.
         """
         # A kept connection may be closed by the upstream at the moment of reuse, and nobody can tell whether
         # the request was read (RFC 9112 §9.3.1). What may not be repeated goes over a new connection.
@@ -130,29 +131,31 @@ class Upstream:
     ) -> "asyncio.Task[None] | None":
         """Write the head, and the body: at once if small, else in a task beside the reading."""
         transport = protocol.transport
-        if transport is None:
-            raise ConnectionResetError("the connection was closed before the request was written")
+        assert transport is not None, "it was connected a moment ago, and nothing was awaited since"
         if request.body.size is None or request.body.size <= _SMALL_BODY:
             transport.write(head + b"".join([chunk async for chunk in request.body.chunks()]))
             progress.sent()
             protocol.start_timeout()
             return None
         transport.write(head)
-        return asyncio.get_running_loop().create_task(self._upload(protocol, request, progress))
+        return asyncio.get_running_loop().create_task(self._upload(protocol, request))
 
-    async def _upload(self, protocol: ResponseHandler, request: Request, progress: Progress) -> None:
+    async def _upload(self, protocol: ResponseHandler, request: Request) -> None:
+        """Write a large body.
+
+        Its end is not reported: megabytes of it may still lie in the kernel's buffers, so that when it has
+        arrived can only be told from the answer.
+        """
         try:
             async for chunk in request.body.chunks():
-                if protocol.transport is None:
-                    return
-                protocol.transport.write(chunk)
                 async with asyncio.timeout(self._settings.read_timeout):
-                    await protocol._drain_helper()
+                    await protocol._drain_helper()  # raises if the connection is lost
+                assert protocol.transport is not None
+                protocol.transport.write(chunk)
         except Exception as error:
             # The reader waits on the protocol, so that is where the failure has to arrive.
             protocol.set_exception(aiohttp.ClientOSError(f"the body could not be sent: {error!r}"), error)
             return
-        progress.sent()
         protocol.start_timeout()
 
     @staticmethod

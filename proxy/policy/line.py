@@ -145,9 +145,9 @@ class Line:
 
     def _offer(self, file: File) -> None:
         head = file.head()
-        if head is not None:
-            self._order += 1
-            heapq.heappush(self._ready, (head.ticket, self._order, file))
+        assert head is not None, "a file that empties is forgotten"
+        self._order += 1
+        heapq.heappush(self._ready, (head.ticket, self._order, file))
 
     def _forget(self, file: File) -> None:
         del self._files[file.lanes]

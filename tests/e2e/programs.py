@@ -55,6 +55,13 @@ async def urls(process: asyncio.subprocess.Process, log: Path, count: int) -> li
     return found
 
 
+async def said(log: Path, text: str) -> None:
+    """Wait until a program has said this."""
+    async with asyncio.timeout(30):
+        while text not in log.read_text():  # noqa: ASYNC110 - another process writes it
+            await asyncio.sleep(0.05)
+
+
 @asynccontextmanager
 async def sandbox(tmp_path: Path, *options: str) -> AsyncIterator[str]:
     """Run the pretend API; yield its URL."""

@@ -4,12 +4,13 @@ import asyncio
 import io
 import re
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 
 import pytest
 
 from proxy.sandbox import Rate, SandboxSettings
 from tests.e2e.stack import KEY, running
+from tests.fakes import until
 
 FAST = {"base": 0.01, "cap": 0.05}
 LIST = "/api/v1/datasets/?limit=2"
@@ -23,12 +24,6 @@ async def raw(url: str, request: bytes, *, until: bytes = b"") -> bytes:
     answer = await reader.readuntil(until) if until else await reader.read()
     writer.close()
     return answer
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait for what other tasks bring about; pytest's timeout ends it when they don't."""
-    while not condition():  # noqa: ASYNC110 - what is watched is the program's own state, not an event
-        await asyncio.sleep(0.005)
 
 
 def varying(answer: bytes) -> bytes:
@@ -150,7 +145,7 @@ async def test_a_chunked_body_over_the_limit_is_refused_as_soon_as_it_is_known()
 
         status, content = await stack.ask("POST", "/api/v1/uploads/", data=endless())
         assert status == 413
-        assert b"Maximum size is 0.000953674MB." in content
+        assert b"Maximum size is 1000 bytes." in content
         assert stack.sandbox.ledger.summary()["requests"] == 0
 
 

@@ -1,0 +1,32 @@
+"""Every answer of the proxy's own has a status, a stable code, and a name that RFC 9209 knows."""
+
+import pytest
+
+from proxy.errors import ErrorClass, Refusal, UpstreamError, UpstreamFailed
+from proxy.policy.classify import FAULT_OF
+
+
+def kinds(kind: type[Refusal] = Refusal) -> list[type[Refusal]]:
+    return [kind, *(each for below in kind.__subclasses__() for each in kinds(below))]
+
+
+@pytest.mark.parametrize("kind", [kind for kind in kinds() if kind is not UpstreamFailed])
+def test_a_refusal_says_who_made_it(kind: type[Refusal]) -> None:
+    refusal = kind("No.", retry_after=3)
+    assert refusal.code == f"proxy_{kind.error_class}"
+    assert 400 <= refusal.status < 600
+    assert refusal.proxy_status
+    assert refusal.retry_after == 3
+
+
+@pytest.mark.parametrize("error_class", [each for each, fault in FAULT_OF.items() if fault == "network"])
+def test_a_network_failure_becomes_a_gateways_answer(error_class: ErrorClass) -> None:
+    failed = UpstreamFailed(UpstreamError(error_class, "It broke.", written=True))
+    assert failed.status == (504 if error_class.endswith("_timeout") else 502)
+    assert failed.proxy_status
+    assert failed.detail == "It broke."
+
+
+def test_an_error_shows_what_matters_of_it() -> None:
+    error = UpstreamError(ErrorClass.DNS_ERROR, "No such name.", written=False)
+    assert repr(error) == "<UpstreamError dns_error written=False: No such name.>"

@@ -1,0 +1,220 @@
+"""Before the commit point every failure is one JSON answer, after it an aborted connection."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+from aiohttp import ClientPayloadError, ClientSession, ServerDisconnectedError
+from aiohttp.test_utils import RawTestServer
+
+from proxy.adapters.body import Spool
+from proxy.clock import LoopClock
+from proxy.errors import ErrorClass, Fault
+from proxy.events import Crashed, Event, Events, ExchangeEnded, Rejected
+from proxy.forwarder import Account
+from proxy.front import Front
+from proxy.messages import Headers, Request, Response
+from proxy.policy.credentials import Credentials
+from proxy.policy.routes import RouteTable
+from tests.fakes import headers, response, until
+
+Answering = Callable[[Request], Response]
+
+
+@dataclass
+class Script:
+    """A forwarder that answers as a test says, and remembers what it was asked."""
+
+    answer: Answering = lambda _: response()
+    asked: list[Request] = field(default_factory=list)
+
+    @asynccontextmanager
+    async def exchange(self, request: Request, account: Account) -> AsyncIterator[Response]:
+        self.asked.append(request)
+        account.attempts = 1
+        yield self.answer(request)
+
+
+class Body:
+    """A response body that ends in an exception, if it is given one."""
+
+    def __init__(self, *chunks: bytes, then: BaseException | None = None) -> None:
+        self._chunks = chunks
+        self._then = then
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        for chunk in self._chunks:
+            yield chunk
+        if self._then is not None:
+            raise self._then
+
+    async def close(self) -> None:
+        return
+
+
+@dataclass
+class Client:
+    """A client of a front, and the events that it brought about."""
+
+    front: Front
+    script: Script
+    session: ClientSession
+    url: str
+    events: list[Event]
+
+    async def ended(self) -> ExchangeEnded:
+        async with asyncio.timeout(5):
+            await self.front.idle.wait()
+        (event,) = [event for event in self.events if isinstance(event, ExchangeEnded)]
+        return event
+
+    async def raw(self, content: bytes) -> bytes:
+        port = int(self.url.rpartition(":")[2].strip("/"))
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(content)
+        answer = await reader.read()
+        writer.close()
+        return answer
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[Client]:
+    script, events = Script(), list[Event]()
+    front = Front(
+        script,  # type: ignore[arg-type]  # it has the one method that the front calls
+        new_spool=lambda: Spool(1000, None),
+        new_id=lambda: "made-here",
+        credentials=Credentials(["X-Avala-Api-Key"], b"secret"),
+        routes=RouteTable(10),
+        max_body=2000,
+        longest_wait=60.0,
+        clock=LoopClock(),
+        events=Events(events.append),
+    )
+    server = RawTestServer(front.handle, handler_cancellation=True, auto_decompress=False)
+    await server.start_server()
+    async with ClientSession() as session:
+        yield Client(front, script, session, str(server.make_url("")), events)
+    await server.close()
+
+
+async def test_a_request_arrives_as_it_was_sent(client: Client) -> None:
+    await client.raw(
+        b"PUT /a%2Fb//c?q=%ff HTTP/1.1\r\nHost: h\r\nX-ODD: 1\r\nx-odd: 2\r\nX-Avala-Api-Key: avk_1\r\n"
+        b"X-Request-Id: mine\r\nPrefer: wait=7\r\nContent-Length: 3\r\nConnection: close\r\n\r\nabc"
+    )
+    (request,) = client.script.asked
+    assert (request.method, request.target, request.id) == ("PUT", "/a%2Fb//c?q=%ff", "mine")
+    assert request.headers.raw[1:3] == ((b"X-ODD", b"1"), (b"x-odd", b"2"))
+    assert (request.body.size, request.peer, request.secure) == (3, "127.0.0.1", False)
+    assert request.deadline - request.arrived == 7.0
+    assert request.credential is not None
+    assert "avk_1" not in request.credential
+
+
+async def test_a_request_without_a_body_or_an_id_gets_none_and_one(client: Client) -> None:
+    await client.session.get(client.url, headers={"X-Request-Id": "with a space"})
+    (request,) = client.script.asked
+    assert request.body.size is None
+    assert request.id == "made-here"
+    assert request.credential is None
+    assert request.deadline - request.arrived == 60.0
+
+
+async def test_the_answers_head_is_the_upstreams_and_nothing_is_added(client: Client) -> None:
+    client.script.answer = lambda _: Response(
+        203, "Odd Reason", headers(set_cookie="a=1", content_length="2", x_y="z"), Body(b"ok")
+    )
+    answer = await client.raw(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+    head, _, content = answer.partition(b"\r\n\r\n")
+    assert head.split(b"\r\n") == [
+        b"HTTP/1.1 203 Odd Reason",
+        b"set-cookie: a=1",
+        b"content-length: 2",
+        b"x-y: z",
+        b"Connection: close",
+    ]
+    assert content == b"ok"
+
+
+async def test_an_answer_of_unknown_length_is_chunked(client: Client) -> None:
+    client.script.answer = lambda _: Response(200, "OK", Headers(), Body(b"one", b"two"))
+    async with client.session.get(client.url) as answer:
+        assert answer.headers["Transfer-Encoding"] == "chunked"
+        assert await answer.read() == b"onetwo"
+
+
+async def test_an_absolute_target_is_refused(client: Client) -> None:
+    answer = await client.raw(b"GET http://evil.example/ HTTP/1.1\r\nHost: h\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b'"code":"proxy_bad_request"' in answer
+    assert b"Proxy-Status: avala-proxy; error=http_request_error" in answer
+    assert b"X-Request-Id: made-here" in answer
+    assert client.script.asked == []
+    assert Rejected("other", ErrorClass.BAD_REQUEST) in client.events
+
+
+async def test_a_fault_before_the_head_is_a_500_that_the_log_explains(client: Client) -> None:
+    def fail(_: Request) -> Response:
+        raise ZeroDivisionError
+
+    client.script.answer = fail
+    async with client.session.get(client.url) as answer:
+        assert answer.status == 500
+        assert (await answer.json())["code"] == "proxy_internal_error"
+    (crash,) = [event for event in client.events if isinstance(event, Crashed)]
+    assert crash.request_id == "made-here"
+    assert "ZeroDivisionError" in crash.stack
+    assert (await client.ended()).error_class is ErrorClass.INTERNAL_ERROR
+
+
+async def test_a_fault_after_the_head_aborts_the_connection(client: Client) -> None:
+    client.script.answer = lambda _: Response(200, "OK", Headers(), Body(b"x", then=ZeroDivisionError()))
+    with pytest.raises((ClientPayloadError, ServerDisconnectedError)):
+        async with client.session.get(client.url) as answer:
+            await answer.read()
+    ended = await client.ended()
+    assert (ended.status, ended.error_class, ended.fault) == (200, ErrorClass.INTERNAL_ERROR, Fault.PROXY)
+
+
+async def test_a_body_that_ends_with_its_connection_is_cut_by_a_reset(client: Client) -> None:
+    client.script.answer = lambda _: Response(200, "OK", Headers(), Body(b"x", then=ZeroDivisionError()))
+    with pytest.raises(ConnectionResetError):
+        await client.raw(b"GET / HTTP/1.0\r\n\r\n")
+
+
+async def test_a_connection_that_breaks_under_our_hands_is_a_client_that_left(client: Client) -> None:
+    client.script.answer = lambda _: Response(200, "OK", Headers(), Body(b"x", then=ConnectionResetError()))
+    with pytest.raises((ClientPayloadError, ServerDisconnectedError)):
+        async with client.session.get(client.url) as answer:
+            await answer.read()
+    assert (await client.ended()).error_class is ErrorClass.CLIENT_DISCONNECTED
+
+
+async def test_a_connection_that_breaks_before_the_answer_gets_none(client: Client) -> None:
+    def gone(_: Request) -> Response:
+        raise ConnectionResetError
+
+    client.script.answer = gone
+    assert await client.raw(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n") == b""
+    ended = await client.ended()
+    assert (ended.status, ended.error_class) == (None, ErrorClass.CLIENT_DISCONNECTED)
+
+
+async def test_a_client_that_leaves_in_the_middle_of_its_upload_is_recorded(client: Client) -> None:
+    port = int(client.url.rpartition(":")[2].strip("/"))
+    _, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\nhalf")
+    await until(lambda: client.front.in_flight == 1)
+    writer.transport.abort()
+    assert (await client.ended()).error_class is ErrorClass.CLIENT_DISCONNECTED
+    assert client.script.asked == []
+
+
+async def test_while_draining_an_answer_closes_its_connection(client: Client) -> None:
+    client.front.draining = True
+    for path in ("", "/"):
+        async with client.session.get(client.url + path) as answer:
+            assert answer.headers["Connection"] == "close"
