@@ -2,7 +2,7 @@
 
 A request asks the ledger for room in all its lanes at once. If there is none it waits in line, oldest
 first, at the lane that has no room; one dispatcher offers turns when a lane's time has come or a slot came
-back. The ledger's windows are the guard; aiolimiter only spreads what a window frees at one moment.
+back. The ledger's windows are the guard; `pacing.py` only spreads what a window frees at one moment.
 """
 
 import asyncio
@@ -12,13 +12,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from aiolimiter import AsyncLimiter
-
 from proxy.clock import Clock
-from proxy.config import Pace, Queue
+from proxy.config import Queue
 from proxy.errors import QueueFull, QueueTimeout, Refusal, ShuttingDown
 from proxy.messages import Request
-from proxy.policy.limits import Lane, Lanes, LimitTable
+from proxy.pacing import Pacing
+from proxy.policy.limits import Lane, Lanes
 from proxy.policy.line import File, Line, Place
 
 Freed = Callable[[Lanes], None]
@@ -117,30 +116,14 @@ class _Waiter(Place):
         self.future = future
 
 
-class _Pacer:
-    """Let grants of one lane leave one after the other; aiolimiter alone would let a newcomer slip in."""
-
-    def __init__(self, pace: Pace) -> None:
-        self._turnstile = asyncio.Lock()
-        self._bucket = AsyncLimiter(pace.burst, pace.burst / pace.rate)
-
-    async def pass_through(self) -> None:
-        async with self._turnstile:
-            await self._bucket.acquire()
-
-    def idle(self) -> bool:
-        return not self._turnstile.locked() and self._bucket.has_capacity(self._bucket.max_rate)
-
-
 class Admission:
     """Let requests go in turn."""
 
-    def __init__(self, ledger: Ledger, limits: LimitTable, queue: Queue, clock: Clock) -> None:
+    def __init__(self, ledger: Ledger, pacing: Pacing, queue: Queue, clock: Clock) -> None:
         self._ledger = ledger
         self._queue = queue
         self._clock = clock
-        self._paces = {name: limit.pace for name, limit in limits.by_name.items() if limit.pace}
-        self._pacers: dict[Lane, _Pacer] = {}
+        self._pacing = pacing
         self._line = Line()
         self._due: list[tuple[float, Lane]] = []
         self._due_at: dict[Lane, float] = {}
@@ -167,9 +150,7 @@ class Admission:
         grant, limit = await self._grant(request, lanes, again)
         turn = Turn(self._ledger, grant, 0.0, limit)
         try:
-            for lane in lanes:
-                if lane.limit in self._paces:
-                    await self._pacer(lane).pass_through()
+            await self._pacing.pass_through(lanes)
         except BaseException:
             await turn.end()
             raise
@@ -222,14 +203,6 @@ class Admission:
         self._line.leave(waiter)
         if not waiter.future.done():
             waiter.future.set_exception(refusal)
-
-    def _pacer(self, lane: Lane) -> _Pacer:
-        pacer = self._pacers.get(lane)
-        if pacer is None:
-            if len(self._pacers) >= 1024:
-                self._pacers = {lane: pacer for lane, pacer in self._pacers.items() if not pacer.idle()}
-            pacer = self._pacers[lane] = _Pacer(self._paces[lane.limit])
-        return pacer
 
     async def pause(self, lane: Lane, seconds: float) -> None:
         """Let nothing go in this lane for so long: the upstream refused for it."""

@@ -28,6 +28,7 @@ from proxy.errors import UpstreamError
 from proxy.events import Events, LifecycleChanged
 from proxy.forwarder import Forwarder
 from proxy.front import Front
+from proxy.pacing import Pacing
 from proxy.policy.credentials import Credentials
 from proxy.policy.limits import LimitTable
 from proxy.policy.routes import RouteTable
@@ -79,7 +80,7 @@ class App:
         self._ledger = LocalLedger(
             self._limits, clock, transit=settings.upstream.transit, clock_drift=settings.upstream.clock_drift
         )
-        self._admission = Admission(self._ledger, self._limits, settings.queue, clock)
+        self._admission = Admission(self._ledger, Pacing(settings.limits), settings.queue, clock)
         self._upstream = Upstream(settings.upstream)
         forwarder = Forwarder(
             self._admission,

@@ -105,7 +105,7 @@ class ExchangeEnded:
 
 @dataclass(frozen=True, slots=True)
 class Crashed:
-    """The proxy itself failed at a request; `stack` is for whoever mends it, and holds no values."""
+    """The proxy itself failed at a request; `stack` is for whoever mends it (logs redact it)."""
 
     request_id: str
     stack: str

@@ -13,6 +13,7 @@ from proxy.admission import Admission, Turn
 from proxy.config import Limit, Match, Pace, Queue
 from proxy.errors import QueueFull, QueueTimeout, Refusal, ShuttingDown
 from proxy.messages import Request
+from proxy.pacing import Pacing
 from proxy.policy.limits import LimitTable
 from tests.fakes import BURST, INFERENCE, STANDARD, UPLOADS, ThrottledUpstream, request
 from tests.virtual import VirtualClock, run_virtual
@@ -25,7 +26,8 @@ class Gate:
         self.table = LimitTable(limits)
         self.clock = VirtualClock()
         self.ledger = LocalLedger(self.table, self.clock, transit=1.0, clock_drift=0.0)
-        self.admission = Admission(self.ledger, self.table, queue or Queue(), self.clock)
+        self.pacing = Pacing(limits)
+        self.admission = Admission(self.ledger, self.pacing, queue or Queue(), self.clock)
         self.went: list[tuple[int, float]] = []
 
     async def admit(self, made: Request, *, again: bool = False) -> Turn:
@@ -284,7 +286,7 @@ def test_pacers_and_windows_of_idle_credentials_are_forgotten() -> None:
         for number in range(3000):
             await gate.send(request(ticket=number, credential=f"c{number}"))
             await asyncio.sleep(0.1)
-        assert len(gate.admission._pacers) <= 1024
+        assert len(gate.pacing) <= 1024
         assert len(list(gate.ledger.lanes())) <= 1024
 
     run_virtual(main())

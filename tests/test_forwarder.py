@@ -13,6 +13,7 @@ from proxy.errors import ErrorClass, QueueTimeout, UpstreamError, UpstreamFailed
 from proxy.events import AttemptEnded, Event, Events, LimitPaused, RetryScheduled, RetryStopped
 from proxy.forwarder import Account, Forwarder, Progress
 from proxy.messages import Bytes, Headers, Request, Response
+from proxy.pacing import Pacing
 from proxy.policy.limits import LimitTable
 from tests.fakes import STANDARD, UPLOADS, BrokenBody, ThrottledUpstream, headers, request, response
 from tests.virtual import VirtualClock, run_virtual
@@ -33,7 +34,7 @@ class Journey:
         self.ledger = LocalLedger(table, clock, transit=1.0, clock_drift=0.0)
         self.upstream = ThrottledUpstream(script=list(self.script))
         self.events: list[Event] = []
-        self.admission = Admission(self.ledger, table, Queue(), clock)
+        self.admission = Admission(self.ledger, Pacing(self.limits), Queue(), clock)
         self.forwarder = Forwarder(
             self.admission,
             self.upstream,
