@@ -1,4 +1,4 @@
-"""How grants are spread: a window that opens frees many slots at once, and the upstream should not get a clump.
+"""How grants are spread: a window that opens frees many slots at once, and the upstream wants no clump.
 
 The only place that uses aiolimiter. A pacer never lets more through than was granted; it is no guard (a leaky
 bucket alone is safe only where burst + rate * window <= limit), the window is.
