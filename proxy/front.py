@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from aiohttp import HttpVersion11, web
+from aiohttp.http_writer import StreamWriter
 
 from proxy.clock import Clock
 from proxy.errors import (
@@ -52,22 +53,34 @@ class Spool(Body, Protocol):
 
 
 class Relay(web.StreamResponse):
-    """A response whose head is the upstream's: what aiohttp would add of its own is taken off again."""
+    """A response whose head is the upstream's own bytes, but for the framing, which is aiohttp's.
+
+    aiohttp would add fields, join repeats that differ in case, and fail at bytes that are no UTF-8.
+    """
 
     def __init__(self, response: Response) -> None:
-        super().__init__(status=response.status, reason=response.reason)
-        names = set()
-        for name, value in downward(response):
-            names.add(name.lower())
-            self.headers.add(name.decode("latin-1"), value.decode("utf-8", "surrogateescape"))
-        self._added = [
-            name for name in ("Content-Type", "Date", "Server") if name.lower().encode() not in names
-        ]
+        super().__init__(status=response.status)
+        self._upstream_reason = response.reason
+        self._fields = downward(response)
+        for name, value in self._fields:  # for aiohttp to read its framing off; never written
+            self.headers.add(name.decode("latin-1"), value.decode("latin-1"))
 
     async def _write_headers(self) -> None:
-        for name in self._added:
-            self.headers.popall(name, None)
-        await super()._write_headers()
+        request, writer = self._req, self._payload_writer
+        assert request is not None
+        assert isinstance(writer, StreamWriter)
+        version = request.version
+        line = f"HTTP/{version.major}.{version.minor} {self.status} {self._upstream_reason}\r\n"
+        fields = [field for field in self._fields if field[0].decode("latin-1") in self.headers]
+        fields += [
+            (name.encode(), self.headers[name].encode())
+            for name in ("Transfer-Encoding", "Connection")
+            if name in self.headers
+        ]
+        head = line.encode("utf-8", "surrogateescape") + b"".join(b"%b: %b\r\n" % field for field in fields)
+        writer._headers_buf = head + b"\r\n"
+        writer._headers_written = False
+        writer.send_headers()
 
 
 class Front:

@@ -139,6 +139,24 @@ async def test_the_answers_head_is_the_upstreams_and_nothing_is_added(client: Cl
     assert content == b"ok"
 
 
+async def test_bytes_case_order_and_repeats_of_the_head_stay(client: Client) -> None:
+    fields = ((b"X-b", b"caf\xe9 \xff"), (b"x-A", b"1"), (b"X-B", b"2"), (b"Content-Length", b"0"))
+    client.script.answer = lambda _: Response(200, "Caf\udce9", Headers(fields), Body())
+    answer = await client.raw(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+    assert answer == (
+        b"HTTP/1.1 200 Caf\xe9\r\nX-b: caf\xe9 \xff\r\nx-A: 1\r\nX-B: 2\r\nContent-Length: 0\r\n"
+        b"Connection: close\r\n\r\n"
+    )
+
+
+async def test_a_304_has_no_body_and_is_kept_alive(client: Client) -> None:
+    client.script.answer = lambda _: Response(304, "Not Modified", headers(etag='"1"'), Body())
+    answer = await client.raw(
+        b"GET / HTTP/1.1\r\nHost: h\r\n\r\nGET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
+    )
+    assert answer.count(b'HTTP/1.1 304 Not Modified\r\netag: "1"\r\n') == 2
+
+
 async def test_an_answer_of_unknown_length_is_chunked(client: Client) -> None:
     client.script.answer = lambda _: Response(200, "OK", Headers(), Body(b"one", b"two"))
     async with client.session.get(client.url) as answer:
