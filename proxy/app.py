@@ -169,7 +169,7 @@ class App:
             await self._upstream.reach()
         except UpstreamError as error:
             advice = (
-                "check upstream.base_url (--upstream) and the network; until then requests are answered 502"
+                "Check upstream.base_url (--upstream) and the network; until it is there, requests get a 502."
             )
             self._events(LifecycleChanged("upstream_unreachable", f"{error.detail} {advice}"))
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from proxy.sandbox import Rate, SandboxSettings
+from proxy.sandbox import Concurrent, Rate, SandboxSettings
 from tests.e2e.stack import KEY, running
 from tests.fakes import until
 
@@ -117,6 +117,41 @@ async def test_a_429_pauses_and_the_request_waits_for_it_in_line() -> None:
         assert loop.time() - began >= 1.0
         # The sandbox says that 99 of 100 remain, so it is not the standard limit that refused.
         assert stack.lines("limit_paused")[0]["limit"] == "burst"
+
+
+async def test_several_limits_at_once_are_all_kept_whatever_the_networks_jitter() -> None:
+    kinds: dict[str, tuple[int, float, dict[str, object]]] = {
+        "standard": (30, 1.5, {"anonymous": False}),
+        "burst": (10, 0.5, {"anonymous": False}),
+        "anonymous": (8, 1.5, {"anonymous": True}),
+        "inference": (3, 1.5, {"paths": ["/api/v1/inference/invoke/"]}),
+    }
+    limits: list[dict[str, object]] = [
+        {"name": name, "requests": size, "per": per, "match": match}
+        for name, (size, per, match) in kinds.items()
+    ]
+    limits.append({"name": "uploads", "concurrent": 2, "match": {"paths": ["/api/v1/uploads/"]}})
+    theirs = {name: Rate(size, per) for name, (size, per, _) in kinds.items()}
+    api = SandboxSettings(limits={**theirs, "uploads": Concurrent(2)}, transit=(0.0, 0.03), seed=3)
+    async with running(api, limits=limits) as stack:
+
+        async def anonymous() -> int:
+            async with stack.session.get(stack.url + "/api/v1/status/") as answer:
+                return answer.status
+
+        asked = [stack.ask("GET", LIST) for _ in range(40)]
+        asked += [stack.ask("POST", "/api/v1/inference/invoke/", json={"input": 1}) for _ in range(8)]
+        asked += [stack.ask("POST", "/api/v1/uploads/", data=b"x" * 5000) for _ in range(12)]
+        statuses, others = await asyncio.gather(
+            asyncio.gather(*asked), asyncio.gather(*(anonymous() for _ in range(12)))
+        )
+        done = stack.sandbox.ledger.summary(entries=False)
+        assert {status for status, _ in statuses} <= {200, 201}
+        assert set(others) == {200}
+        assert done["requests"] == 72
+        assert not any(done["throttled"].values())
+        assert done["peak"]["standard"] == 30
+        assert done["peak"]["inference"] == 3
 
 
 async def test_a_body_over_the_limit_is_refused_in_avalas_shape_without_a_call() -> None:
@@ -232,7 +267,7 @@ async def test_a_queue_that_is_full_says_so() -> None:
 async def test_an_upstream_that_is_not_there_is_named() -> None:
     async with running(upstream={"base_url": "http://127.0.0.1:1"}, retry=FAST) as stack:
         await stack.app.warn_if_unreachable()
-        assert "check upstream.base_url" in stack.lines("upstream_unreachable")[0]["detail"]
+        assert "Check upstream.base_url" in stack.lines("upstream_unreachable")[0]["detail"]
         status, content = await stack.ask("POST", LIST)
         assert status == 502
         assert b'"code":"proxy_connection_refused"' in content
