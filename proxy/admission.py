@@ -9,6 +9,7 @@ import asyncio
 import heapq
 import math
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -129,7 +130,7 @@ class Admission:
         self._due_at: dict[Lane, float] = {}
         self._wake = asyncio.Event()
         self._dispatcher: asyncio.Task[None] | None = None
-        self._closed = False
+        self._closing = asyncio.Event()
         ledger.on_freed(self._freed)
 
     def __repr__(self) -> str:
@@ -158,8 +159,8 @@ class Admission:
         return turn
 
     async def _grant(self, request: Request, lanes: Lanes, again: bool) -> tuple[Grant, str]:
-        if self._closed:
-            raise ShuttingDown("The proxy is stopping; send the request again.", retry_after=1)
+        if self._closing.is_set():
+            raise _stopping()
         if not self._line:  # nobody to overtake
             outcome = await self._ledger.take(lanes)
             if not isinstance(outcome, Busy):
@@ -203,6 +204,15 @@ class Admission:
         self._line.leave(waiter)
         if not waiter.future.done():
             waiter.future.set_exception(refusal)
+
+    async def back_off(self, seconds: float) -> None:
+        """Sleep before a retry; raises `ShuttingDown` when the proxy stops meanwhile."""
+        if not seconds:
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._closing.wait()
+            raise _stopping()
 
     async def pause(self, lane: Lane, seconds: float) -> None:
         """Let nothing go in this lane for so long: the upstream refused for it."""
@@ -258,14 +268,16 @@ class Admission:
 
     async def close(self) -> None:
         """Refuse everybody who still waits, and everybody who comes."""
-        self._closed = True
+        self._closing.set()
         for waiter in self._line.everybody():
-            self._refuse(
-                waiter, ShuttingDown("The proxy is stopping; send the request again.", retry_after=1)
-            )
+            self._refuse(waiter, _stopping())
         if self._dispatcher is not None:
             self._dispatcher.cancel()
             await asyncio.gather(self._dispatcher, return_exceptions=True)
+
+
+def _stopping() -> ShuttingDown:
+    return ShuttingDown("The proxy is stopping; send the request again.", retry_after=1)
 
 
 def _too_late(excess: float) -> QueueTimeout:

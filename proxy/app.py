@@ -5,18 +5,19 @@ Nothing is decided here. Who gives whom what is read off `App._build`.
 
 import asyncio
 import errno
+import io
 import random
 import secrets
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import TextIO
 
 from aiohttp import web
 
 import proxy
 from proxy import config
-from proxy.adapters.body import Spool
+from proxy.adapters.body import Spools
 from proxy.adapters.local_ledger import LocalLedger
 from proxy.adapters.upstream import Upstream
 from proxy.admin.handlers import Admin
@@ -28,6 +29,7 @@ from proxy.errors import UpstreamError
 from proxy.events import Events, LifecycleChanged
 from proxy.forwarder import Forwarder
 from proxy.front import Front
+from proxy.listener import Handler, Listener, Refusing
 from proxy.pacing import Pacing
 from proxy.policy.credentials import Credentials
 from proxy.policy.limits import LimitTable
@@ -36,10 +38,8 @@ from proxy.state import LimitState, State
 from proxy.telemetry.logs import Logs, configure, quiet_stdlib
 from proxy.telemetry.metrics import Metrics
 
-_MAX_FIELD = 64 * 1024
-
-
-Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+_LAST_WORDS = 1.0
+"""Seconds that the answers to those who are cut off may take."""
 
 
 class StartError(Exception):
@@ -49,12 +49,12 @@ class StartError(Exception):
 class App:
     """One running proxy."""
 
-    def __init__(self, settings: config.Settings, *, log_stream: TextIO = sys.stderr) -> None:
-        self._settings = settings
+    def __init__(self, settings: config.Settings, *, log_stream: TextIO | None = None) -> None:
+        self.settings = settings
         self._clock = LoopClock()
         self._limits = LimitTable(settings.limits)
         self._metrics = Metrics(settings, version=proxy.__version__)
-        self._logger = configure(settings.log, stream=log_stream)
+        self._logger = configure(settings.log, stream=log_stream or sys.stderr or io.StringIO())
         self._events = Events(self._metrics, Logs(self._logger))
         self._runners: list[web.ServerRunner] = []
         self._hurry = asyncio.Event()
@@ -65,18 +65,19 @@ class App:
         """Bind both listeners. Raises `StartError`."""
         self._build()
         self._restore_stdlib = quiet_stdlib(self._logger)
+        front, admin, listen = self._front, self._admin, self.settings.listen
         try:
-            self.url = await self._listen(self._front.handle, self._settings.listen.address, "--listen")
+            self.url = await self._listen(front.handle, front.malformed, listen.address, "--listen")
             self.admin_url = await self._listen(
-                self._admin.handle, self._settings.listen.admin_address, "--admin-listen"
+                admin.handle, admin.malformed, listen.admin_address, "--admin-listen"
             )
         except BaseException:
-            await self.stop(grace=0)
+            await self._close()
             raise
         self._events(LifecycleChanged("listening", f"{self.url} (metrics and status: {self.admin_url})"))
 
     def _build(self) -> None:
-        settings, clock = self._settings, self._clock
+        settings, clock = self.settings, self._clock
         self._ledger = LocalLedger(
             self._limits, clock, transit=settings.upstream.transit, clock_drift=settings.upstream.clock_drift
         )
@@ -94,7 +95,7 @@ class App:
         )
         self._front = Front(
             forwarder,
-            new_spool=lambda: Spool(settings.body.memory, settings.body.directory),
+            new_spool=Spools(settings.body).new,
             new_id=lambda: secrets.token_hex(16),
             credentials=Credentials(settings.upstream.credential_headers, secrets.token_bytes(32)),
             routes=RouteTable(settings.metrics.routes),
@@ -111,16 +112,9 @@ class App:
             version=proxy.__version__,
         )
 
-    async def _listen(self, handler: Handler, address: str, option: str) -> str:
+    async def _listen(self, handler: Handler, refuse: Refusing, address: str, option: str) -> str:
         host, port = parse_address(address)
-        server = web.Server(
-            handler,
-            handler_cancellation=True,
-            auto_decompress=False,
-            access_log=None,
-            max_line_size=_MAX_FIELD,
-            max_field_size=_MAX_FIELD,
-        )
+        server = Listener(handler, refuse)
         runner = web.ServerRunner(server, shutdown_timeout=1.0)
         await runner.setup()
         self._runners.append(runner)
@@ -153,7 +147,7 @@ class App:
                 queued=queued.get(limit.name, 0),
                 paused=paused.get(limit.name, 0.0) > 0,
             )
-            for limit in self._settings.limits
+            for limit in self.settings.limits
         )
         return State(
             limits=limits,
@@ -169,7 +163,7 @@ class App:
             await self._upstream.reach()
         except UpstreamError as error:
             advice = (
-                "Check upstream.base_url (--upstream) and the network; until it is there, requests get a 502."
+                "Check upstream.base_url (--upstream) and the network; meanwhile requests get a 502 or 504."
             )
             self._events(LifecycleChanged("upstream_unreachable", f"{error.detail} {advice}"))
 
@@ -185,17 +179,28 @@ class App:
         for runner in self._runners[:1]:
             for site in list(runner.sites):
                 await site.stop()
-        waits = [asyncio.ensure_future(front.idle.wait()), asyncio.ensure_future(self._hurry.wait())]
+        await self._idle_or_hurry(grace)
+        unfinished = front.in_flight
+        await self._admission.close()  # who waits, for a turn or for a retry, gets an answer
+        await asyncio.sleep(0)
+        front.cut_off()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_WORDS):
+                await front.idle.wait()
+        await self._close()
+        self._events(LifecycleChanged("stopped", f"{unfinished} requests were cut off"))
+
+    async def _idle_or_hurry(self, grace: float) -> None:
+        waits = [asyncio.ensure_future(self._front.idle.wait()), asyncio.ensure_future(self._hurry.wait())]
         await asyncio.wait(waits, timeout=grace, return_when=asyncio.FIRST_COMPLETED)
         for wait in waits:
             wait.cancel()
-        unfinished = front.in_flight
-        await self._admission.close()
+
+    async def _close(self) -> None:
         for runner in self._runners:
             await runner.cleanup()
         await self._upstream.close()
         self._restore_stdlib()
-        self._events(LifecycleChanged("stopped", f"{unfinished} requests were cut off"))
 
 
 def _cannot_listen(error: OSError, address: str, option: str) -> str:

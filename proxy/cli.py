@@ -154,8 +154,7 @@ def demo(once: bool, requests: int, callers: int) -> None:
     from proxy.demo import run
 
     try:
-        asyncio.run(run(requests=requests, callers=callers, once=once))
+        if not asyncio.run(run(requests=requests, callers=callers, once=once)):
+            _fail("\nInterrupted.", 130)
     except StartError as error:
         _fail(str(error))
-    except KeyboardInterrupt:
-        _fail("Interrupted.", 130)

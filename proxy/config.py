@@ -89,7 +89,7 @@ class Pace(Part):
 class Limit(Part):
     """One limit of the API; a request waits until every limit that matches it has room."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$"), AfterValidator(config_values.limit_name)]
     """Its name in metrics, logs and answers."""
     requests: Annotated[int, Field(ge=1)] | None = None
     """How many may be counted in any `per` seconds."""
@@ -156,6 +156,8 @@ class Retry(Part):
     """Longest wait that doubling leads to."""
     jitter: Annotated[float, Field(ge=0, le=1)] = 0.5
     """A wait is lengthened at random by up to this share, and never shortened."""
+    longest_pause: Seconds = 900.0
+    """A 429 holds its limit for as long as it demands, but not longer than this."""
     routes: tuple[RouteRepeat, ...] = ()
     """Exceptions to what is safe to repeat; the first that matches counts."""
 
@@ -167,7 +169,9 @@ class Body(Part):
     """A larger request body is refused with 413 and costs no call."""
     memory: Annotated[int, Field(ge=0)] = 1024 * 1024
     """What a request body may hold in memory; the rest goes to an unnamed temporary file."""
-    directory: str | None = None
+    total_memory: Annotated[int, Field(ge=0)] = 64 * 1024 * 1024
+    """What all request bodies together may hold in memory."""
+    directory: Annotated[str, AfterValidator(config_values.directory)] | None = None
     """Where temporary files are; the system's place if absent."""
     replay: Annotated[int, Field(ge=0)] = 256 * 1024
     """Response bodies up to this are read whole before the client gets the head: a broken one is retried."""

@@ -6,7 +6,9 @@ repeats the text: it may hold a secret.
 """
 
 import ipaddress
+import os
 import re
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
@@ -122,6 +124,24 @@ def path_pattern(text: str) -> str:
     """Check a path pattern: it begins with a slash and has no query."""
     if _PATTERN.fullmatch(text) is None:
         raise ValueError("a path that begins with /, such as /api/v1/exports/ or /api/v1/**, without query")
+    return text
+
+
+def directory(text: str) -> str:
+    """Check that files can be made in a directory; raises UnfitError."""
+    if not (Path(text).is_dir() and os.access(text, os.W_OK)):
+        raise UnfitError(
+            "is no place where a file can be made", "a directory that the proxy's user may write to"
+        )
+    return text
+
+
+def limit_name(text: str) -> str:
+    """Check that a limit's name is not taken; raises UnfitError."""
+    if text == "none":
+        raise UnfitError(
+            'is "none"', "any other name: in metrics this one means that no limit held a request"
+        )
     return text
 
 

@@ -5,18 +5,16 @@ sandbox's own ledger and from the proxy's answers.
 """
 
 import asyncio
-import os
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Coroutine, Sequence
 from typing import Any
 
 import aiohttp
 
 from proxy.app import App, signalled
-from proxy.config import DOCUMENTED_LIMITS, Limit, load
+from proxy.config import DOCUMENTED_LIMITS, Limit, Settings, load
 from proxy.sandbox import Rate, Sandbox, SandboxSettings
 
 _KEY = "avk_demo"
@@ -48,42 +46,63 @@ async def run_sandbox(settings: SandboxSettings, host: str, port: int) -> None:
     """Serve the pretend API until SIGTERM or SIGINT. Raises OSError when the port is taken."""
     async with Sandbox(settings).running(host, port) as url:
         print(f"A pretend Avala API serves {url}/api/v1/ with any key that begins with avk_.")
-        print(f"What it really did: {url}/_sandbox/ledger   What can be tried: {url}/   Stop: Ctrl-C")
-        sys.stdout.flush()
+        print(
+            f"What it really did: {url}/_sandbox/ledger   What can be tried: {url}/   Stop: Ctrl-C",
+            flush=True,
+        )
         await signalled()
 
 
-async def run(*, requests: int, callers: int, once: bool) -> None:
-    """Start sandbox and proxy, send the burst, print what happened; stay up unless `once`."""
+async def run(*, requests: int, callers: int, once: bool) -> bool:
+    """Start sandbox and proxy, send the burst, print what happened; stay up unless `once`.
+
+    Return whether it got to the end of the burst, or was stopped before by SIGTERM or SIGINT.
+    """
     sandbox_limits = {limit.name: Rate(limit.size, limit.per) for limit in scaled_limits() if limit.per}
     sandbox = Sandbox(SandboxSettings(limits=sandbox_limits, faults=_FAULTS))
-    async with sandbox.running() as upstream:
-        settings = load(
-            None,
-            {
-                "upstream": {"base_url": upstream},
-                "listen": {"address": "127.0.0.1:0", "admin_address": "127.0.0.1:0"},
-                "limits": [limit.model_dump(exclude_none=True) for limit in scaled_limits()],
-                "log": {"format": "json"},
-            },
-        )
-        handle, name = tempfile.mkstemp(prefix="avala-proxy-demo-", suffix=".log")
-        with os.fdopen(handle, "w", buffering=1) as log:
-            app = App(settings, log_stream=log)
+    with tempfile.NamedTemporaryFile("w", prefix="avala-proxy-demo-", suffix=".log", buffering=1) as log:
+        async with sandbox.running() as upstream:
+            app = App(_settings(upstream), log_stream=log)  # type: ignore[arg-type]  # it is a TextIO
             await app.start()
             try:
                 print(f"A pretend Avala API is at {upstream}, its minutes shortened to {60 / _SPEED:g} s,")
                 print(f"failing now and then on purpose. The proxy is at {app.url}.")
-                print(f"{callers} clients send {requests} requests, all at once:")
+                print(f"{callers} clients send {requests} requests, all at once:", flush=True)
                 burst = Burst(app.url, callers=callers, requests=requests)
-                seconds = await burst.run()
+                seconds = await _unless_signalled(burst.run())
+                if seconds is None:
+                    return False
                 print("\n" + report(burst.answers, seconds, sandbox.ledger.summary(), await _metrics(app)))
-                print("\n" + _next_steps(app, upstream, Path(name)))
-                sys.stdout.flush()
                 if not once:
+                    print("\n" + _next_steps(app, upstream, log.name), flush=True)
                     await signalled()
+                return True
             finally:
-                await app.stop(grace=0 if once else settings.listen.grace)
+                await app.stop(grace=0 if once else app.settings.listen.grace)
+
+
+def _settings(upstream: str) -> Settings:
+    return load(
+        None,
+        {
+            "upstream": {"base_url": upstream},
+            "listen": {"address": "127.0.0.1:0", "admin_address": "127.0.0.1:0"},
+            "limits": [limit.model_dump(exclude_none=True) for limit in scaled_limits()],
+            "log": {"format": "json"},
+        },
+    )
+
+
+async def _unless_signalled(work: Coroutine[Any, Any, float]) -> float | None:
+    """Return what the work returns, or None when SIGTERM or SIGINT ends it."""
+    task, signal = asyncio.create_task(work), asyncio.create_task(signalled())
+    await asyncio.wait({task, signal}, return_when=asyncio.FIRST_COMPLETED)
+    signal.cancel()
+    if task.done():
+        return task.result()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    return None
 
 
 class Burst:
@@ -183,7 +202,7 @@ def _failures(ledger: dict[str, Any]) -> int:
     return sum(count for status, count in by_status.items() if status == "none" or status >= "500")
 
 
-def _next_steps(app: App, upstream: str, log: Path) -> str:
+def _next_steps(app: App, upstream: str, log: str) -> str:
     return "\n".join(
         [
             "Try by hand:",

@@ -94,8 +94,10 @@ class Forwarder:
         """
         lanes = self._limits.lanes(request)
         last: Response | None = None
+        delay = 0.0
         while True:
             try:
+                await self._admission.back_off(delay)
                 turn = await self._admit(request, lanes, account, again=account.attempts > 0)
             except Refusal:
                 if last is None:
@@ -104,16 +106,15 @@ class Forwarder:
                 return
             try:
                 attempt = await self._attempt(request, turn, account)
-                delay = await self._another(request, lanes, attempt, account)
-                if delay is None:
+                wait = await self._another(request, lanes, attempt, account)
+                if wait is None:
                     async with _answer(attempt) as answer:
                         yield self._for_client(answer)
                     return
                 # Closed before the wait, so that waiting requests hold no connection and no "at once" slot.
-                last = await _keep(attempt.outcome)
+                last, delay = await _keep(attempt.outcome), wait
             finally:
                 await turn.end()
-            await asyncio.sleep(delay)
 
     async def _admit(self, request: Request, lanes: Lanes, account: Account, *, again: bool) -> Turn:
         entered = self._clock.now()
@@ -214,7 +215,7 @@ class Forwarder:
         if judgement.error_class is ErrorClass.RATE_LIMITED:
             refused = self._limits.refused(lanes, known)
             if refused is not None:
-                pause = demanded or delay or self._retry.base
+                pause = min(demanded or delay or self._retry.base, self._retry.longest_pause)
                 await self._admission.pause(refused, pause)
                 self._events(LimitPaused(refused.limit, pause))
                 # The pause does the waiting: the request keeps its place, at the head of those it holds.

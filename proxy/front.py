@@ -25,6 +25,7 @@ from proxy.errors import (
     InternalError,
     Refusal,
     RequestTooLarge,
+    ShuttingDown,
     UpstreamError,
 )
 from proxy.events import BrokenOff, Crashed, Events, ExchangeEnded, Rejected
@@ -84,7 +85,7 @@ class Relay(web.StreamResponse):
 
 
 class Front:
-    """Serve clients. `in_flight` counts requests whose answer has not ended."""
+    """Serve clients."""
 
     def __init__(
         self,
@@ -109,21 +110,44 @@ class Front:
         self._clock = clock
         self._events = events
         self._tickets = 0
-        self.in_flight = 0
+        self._tasks: set[asyncio.Task[object]] = set()
+        self._cutting = False
         self.draining = False
         self.idle = asyncio.Event()
         self.idle.set()
 
     async def handle(self, http: web.BaseRequest) -> web.StreamResponse:
         """Answer one request; aiohttp's `web.Server` calls this, and cancels it if the client leaves."""
-        self.in_flight += 1
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
         self.idle.clear()
         try:
             return await self._handle(http)
         finally:
-            self.in_flight -= 1
-            if not self.in_flight:
+            self._tasks.remove(task)
+            if not self._tasks:
                 self.idle.set()
+
+    @property
+    def in_flight(self) -> int:
+        """Requests whose answer has not ended."""
+        return len(self._tasks)
+
+    def cut_off(self) -> None:
+        """End every request now: those without an answer yet are told that the proxy stops."""
+        self._cutting = True
+        for task in self._tasks:
+            task.cancel()
+
+    def malformed(self, http: web.BaseRequest) -> web.StreamResponse:
+        """Answer what was no HTTP: nothing about it is certain, so nothing of it is repeated or logged."""
+        account, now = Account(), self._clock.now()
+        peer = http.remote or ""
+        request = Request("UNKNOWN", "/", Headers(), peer, arrived=now, deadline=now, id=self._new_id())
+        answer = self._refuse(request, BadRequest("The request is malformed or ambiguous HTTP."), account)
+        self._record(request, account, answer.status)
+        return answer
 
     async def _handle(self, http: web.BaseRequest) -> web.StreamResponse:
         account, spool = Account(), self._new_spool()
@@ -154,8 +178,14 @@ class Front:
                     failure = InternalError("The proxy failed; its log says how.")
                     answer, status = self._refuse(request, failure, account), failure.status
         except asyncio.CancelledError:
-            account.error_class, account.fault = ErrorClass.CLIENT_DISCONNECTED, Fault.PROXY
-            raise
+            if not self._cutting:
+                account.error_class, account.fault = ErrorClass.CLIENT_DISCONNECTED, Fault.PROXY
+                raise
+            if answer is not None and answer.prepared:
+                self._abort(http, account, ErrorClass.SHUTTING_DOWN)
+                raise
+            stopping = ShuttingDown("The proxy stopped before the API answered; look before you repeat it.")
+            answer, status = self._refuse(request, stopping, account), stopping.status
         finally:
             spool.close()
             self._record(request, account, status if answer is not None else None)
@@ -186,21 +216,27 @@ class Front:
 
     async def _receive(self, http: web.BaseRequest, spool: Spool) -> None:
         """Read the body; an announced length over the limit is refused before a byte of it is read."""
-        if not http.raw_path.startswith("/"):
-            raise BadRequest("The request target must begin with a slash.")
+        if not http.raw_path.startswith("/") or "#" in http.raw_path:
+            raise BadRequest("The request target must begin with a slash, and has no fragment.")
+        coding = http.headers.get("Transfer-Encoding", "chunked")
+        if coding.lower() != "chunked":
+            raise BadRequest("The only transfer coding is `chunked`.")
         if (http.content_length or 0) > self._max_body:
             raise self._too_large()
         if not http.body_exists:
             return
-        if http.headers.get("Expect", "").lower() == "100-continue":
+        if http.headers.get("Expect", "").lower() == "100-continue" and http.version >= HttpVersion11:
             await http.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             http.writer.output_size = 0  # an interim response is not the answer
         received = 0
-        async for chunk in http.content.iter_any():
-            received += len(chunk)
-            if received > self._max_body:
-                raise self._too_large()
-            await spool.write(chunk)
+        try:
+            async for chunk in http.content.iter_any():
+                received += len(chunk)
+                if received > self._max_body:
+                    raise self._too_large()
+                await spool.write(chunk)
+        except web.RequestPayloadError as error:
+            raise BadRequest("The request body is malformed.") from error
         await spool.finish()
 
     def _too_large(self) -> RequestTooLarge:
@@ -234,7 +270,7 @@ class Front:
             content_type="application/json",
             headers=headers,
         )
-        if self.draining or isinstance(refusal, (BadRequest, RequestTooLarge)):
+        if self.draining or isinstance(refusal, BadRequest | RequestTooLarge):
             answer.force_close()
         return answer
 

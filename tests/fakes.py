@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 
-from proxy.config import Limit, Match
+from proxy.adapters.body import Spool, Spools
+from proxy.config import Body, Limit, Match
 from proxy.errors import ErrorClass, UpstreamError
 from proxy.forwarder import Progress
 from proxy.messages import Bytes, Headers, Request, Response
@@ -114,6 +115,11 @@ def jitter(low: float, high: float, seed: int) -> Callable[[], float]:
     """Draw seconds uniformly."""
     source = random.Random(seed)
     return lambda: source.uniform(low, high)
+
+
+def spool(memory: int, directory: str | None = None, *, total: int = 10_000_000) -> Spool:
+    """Make an empty request body that keeps so many bytes in memory."""
+    return Spools(Body(memory=memory, directory=directory, total_memory=total)).new()
 
 
 class BrokenBody:

@@ -3,13 +3,14 @@
 import asyncio
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.adapters.local_ledger import LocalLedger
-from proxy.admission import Admission, Turn
+from proxy.admission import Admission, Busy, Turn
 from proxy.config import Limit, Match, Pace, Queue
 from proxy.errors import QueueFull, QueueTimeout, Refusal, ShuttingDown
 from proxy.messages import Request
@@ -58,6 +59,21 @@ def test_requests_go_at_once_while_there_is_room_and_then_one_window_after_each_
         gate = Gate([STANDARD])
         await asyncio.gather(*(gate.sending(ticket, 0.5) for ticket in range(7)))
         assert gate.went == [*((ticket, 0.0) for ticket in range(5)), (5, 6.5), (6, 6.5)]
+
+    run_virtual(main())
+
+
+def test_a_turn_knows_how_long_it_took_and_for_which_limit() -> None:
+    async def main() -> None:
+        gate = Gate([STANDARD, INFERENCE])
+        turns = [await gate.admit(request(target=INVOKE, ticket=ticket)) for ticket in range(2)]
+        waiting = asyncio.create_task(gate.admit(request(target=INVOKE, ticket=2)))
+        await asyncio.sleep(1.5)
+        await turns[0].end()
+        turns.append(await waiting)
+        assert [(turn.limit, turn.waited) for turn in turns] == [("none", 0), ("none", 0), ("inference", 1.5)]
+        for turn in turns:
+            await turn.end()
 
     run_virtual(main())
 
@@ -131,6 +147,70 @@ def test_an_at_once_limit_is_held_to_the_end_of_the_exchange() -> None:
     run_virtual(main())
 
 
+def test_an_answer_frees_the_next_turn_though_the_exchange_goes_on() -> None:
+    async def main() -> None:
+        gate = Gate([INFERENCE])
+        turns = [await gate.admit(request(target=INVOKE, ticket=ticket)) for ticket in range(2)]
+        for turn in turns:
+            turn.started()
+            turn.sent()
+        waiting = gate.sending(2, target=INVOKE)
+        await asyncio.sleep(0.25)
+        await turns[0].answered()
+        await waiting
+        assert gate.went[-1] == (2, 6.25)
+        for turn in turns:
+            await turn.end()
+
+    run_virtual(main())
+
+
+def test_an_at_once_slot_comes_free_at_the_end_of_the_exchange_and_not_at_its_answer() -> None:
+    async def main() -> None:
+        gate = Gate([UPLOADS])
+        turns = [await gate.admit(request(target="/api/v1/uploads/", ticket=ticket)) for ticket in range(2)]
+        waiting = gate.sending(2, target="/api/v1/uploads/")
+        for turn in turns:
+            turn.started()
+            turn.sent()
+            await turn.answered()
+        await asyncio.sleep(3.0)
+        await turns[0].end()
+        await waiting
+        assert gate.went[-1] == (2, 3.0)
+        await turns[1].end()
+
+    run_virtual(main())
+
+
+def test_a_request_under_no_limit_goes_at_once_whoever_waits() -> None:
+    async def main() -> None:
+        gate = Gate([INFERENCE])
+        tasks = [gate.sending(ticket, target=INVOKE) for ticket in range(3)]
+        await asyncio.sleep(1.0)
+        await gate.send(request(ticket=9))
+        assert gate.went[-1] == (9, 1.0)
+        await asyncio.gather(*tasks)
+
+    run_virtual(main())
+
+
+def test_a_newcomer_does_not_overtake_who_is_about_to_be_asked() -> None:
+    async def main() -> None:
+        gate = Gate([UPLOADS])
+        holders = [await gate.admit(request(target="/api/v1/uploads/", ticket=ticket)) for ticket in range(2)]
+        waiting = gate.sending(2, 5.0, "/api/v1/uploads/")
+        await asyncio.sleep(1.0)
+        await holders[0].end()
+        newcomer = await gate.admit(request(target="/api/v1/uploads/", ticket=3))
+        assert gate.went[2:] == [(2, 1.0), (3, 6.0)]
+        await waiting
+        for turn in (holders[1], newcomer):
+            await turn.end()
+
+    run_virtual(main())
+
+
 def test_a_client_that_leaves_the_queue_is_gone_at_once_and_costs_nothing() -> None:
     async def main() -> None:
         gate = Gate([INFERENCE])
@@ -194,6 +274,19 @@ def test_a_request_whose_turn_comes_after_its_deadline_is_refused_at_once_with_a
     run_virtual(main())
 
 
+def test_a_turn_under_several_limits_comes_as_late_as_under_the_worst_of_them() -> None:
+    async def main() -> None:
+        gate = Gate([BURST, INFERENCE])
+        tasks = [gate.sending(ticket, target=INVOKE) for ticket in range(2)]
+        await asyncio.sleep(0.5)
+        with pytest.raises(QueueTimeout) as refusal:
+            await gate.admit(request(target=INVOKE, ticket=9, deadline=2.0))
+        assert refusal.value.retry_after == 4
+        await asyncio.gather(*tasks)
+
+    run_virtual(main())
+
+
 def test_a_request_whose_wait_turns_out_longer_is_refused_at_its_deadline() -> None:
     async def main() -> None:
         gate = Gate([UPLOADS])
@@ -208,14 +301,63 @@ def test_a_request_whose_wait_turns_out_longer_is_refused_at_its_deadline() -> N
     run_virtual(main())
 
 
-def test_a_client_that_leaves_at_its_very_deadline_has_left() -> None:
+def test_a_refusal_at_the_deadline_says_when_the_turn_would_have_come() -> None:
+    limit = Limit(name="slow", requests=1, per=6.0)
+
+    async def main() -> None:
+        gate = Gate([limit])
+        holder = await gate.admit(request(ticket=0))
+        with pytest.raises(QueueTimeout) as refusal:
+            await gate.admit(request(ticket=1, deadline=7.0))
+        assert refusal.value.retry_after == 6, "if what is granted now is sent now"
+        await holder.end()
+
+    run_virtual(main())
+
+
+def test_one_dispatcher_serves_all_who_wait() -> None:
+    async def main() -> None:
+        gate = Gate([UPLOADS])
+        tasks = [gate.sending(ticket, 4.0, "/api/v1/uploads/") for ticket in range(3)]
+        await asyncio.sleep(1.0)
+        dispatcher = gate.admission._dispatcher
+        tasks += [gate.sending(ticket, 4.0, "/api/v1/uploads/") for ticket in range(3, 9)]
+        await asyncio.gather(*tasks)
+        assert gate.admission._dispatcher is dispatcher
+        assert dispatcher is not None
+        assert not dispatcher.done()
+
+    run_virtual(main())
+
+
+def test_a_time_that_turned_out_too_late_is_forgotten_when_it_comes() -> None:
+    async def main() -> None:
+        gate = Gate([INFERENCE])
+        tasks = [gate.sending(ticket, 0.5, INVOKE) for ticket in range(3)]  # at first the third waits until 7
+        await asyncio.gather(*tasks)
+        assert gate.went[-1] == (2, 6.5)
+        await asyncio.sleep(1.0)
+        assert not gate.admission._due
+        assert gate.admission._dispatcher is not None
+        assert not gate.admission._dispatcher.done()
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize("first", ["the client", "the deadline"])
+def test_a_client_that_leaves_at_its_very_deadline_has_left(first: str) -> None:
     async def main() -> None:
         gate = Gate([UPLOADS])
         holders = [await gate.admit(request(target="/api/v1/uploads/", ticket=ticket)) for ticket in range(2)]
         waiting = asyncio.create_task(gate.admit(request(target="/api/v1/uploads/", ticket=2, deadline=30.0)))
+        complaints: list[dict[str, Any]] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+        if first == "the deadline":
+            await asyncio.sleep(1.0)  # its timer is the older one
         asyncio.get_running_loop().call_at(30.0, waiting.cancel)
         (outcome,) = await asyncio.gather(waiting, return_exceptions=True)
         assert isinstance(outcome, asyncio.CancelledError)
+        assert not complaints
         for holder in holders:
             await holder.end()
 
@@ -229,11 +371,29 @@ def test_a_full_queue_refuses_the_newcomer_but_not_a_retry() -> None:
         await asyncio.sleep(0.5)
         with pytest.raises(QueueFull) as refusal:
             await gate.admit(request(target=INVOKE, ticket=9))
+        assert refusal.value.detail == "1 requests are waiting already."
         assert refusal.value.retry_after == math.ceil(6.0 - 0.5)
         retry = asyncio.create_task(gate.admit(request(target=INVOKE, ticket=1), again=True))
         await asyncio.gather(*tasks, retry)
         assert gate.went[2:] == [(1, 6.0), (2, 6.0)], "the retry keeps its place before who came later"
         await retry.result().end()
+
+    run_virtual(main())
+
+
+def test_a_refusal_for_a_wait_of_unknown_length_asks_for_one_second() -> None:
+    async def main() -> None:
+        gate = Gate([UPLOADS], Queue(size=1))
+        turns = [await gate.admit(request(target="/api/v1/uploads/", ticket=ticket)) for ticket in range(2)]
+        waiting = asyncio.create_task(gate.admit(request(target="/api/v1/uploads/", ticket=2, deadline=8.0)))
+        await asyncio.sleep(0.5)
+        with pytest.raises(QueueFull) as full:
+            await gate.admit(request(target="/api/v1/uploads/", ticket=3))
+        with pytest.raises(QueueTimeout) as timeout:
+            await waiting
+        assert (full.value.retry_after, timeout.value.retry_after) == (1, 1)
+        for turn in turns:
+            await turn.end()
 
     run_virtual(main())
 
@@ -250,6 +410,46 @@ def test_a_pause_holds_one_credential_and_no_other() -> None:
     run_virtual(main())
 
 
+def test_the_ledger_tells_how_long_a_lane_is_still_paused() -> None:
+    async def main() -> None:
+        gate = Gate([STANDARD])
+        (lane,) = gate.table.lanes(request())
+        await gate.admission.pause(lane, 4.0)
+        await asyncio.sleep(1.0)
+        assert list(gate.ledger.lanes()) == [(lane, 0, 3.0)]
+        await asyncio.sleep(4.0)
+        assert list(gate.ledger.lanes()) == [(lane, 5, 0.0)]
+
+    run_virtual(main())
+
+
+def test_a_clock_that_may_drift_lengthens_each_window() -> None:
+    async def main() -> None:
+        table = LimitTable([INFERENCE])
+        ledger = LocalLedger(table, VirtualClock(), transit=1.0, clock_drift=0.5)
+        lanes = table.lanes(request(target=INVOKE))
+        for _ in range(2):
+            grant = await ledger.take(lanes)
+            assert not isinstance(grant, Busy)
+            await ledger.settle(grant)
+        assert await ledger.take(lanes) == Busy(lanes[0], 9.0)
+
+    run_virtual(main())
+
+
+def test_lanes_are_not_looked_through_again_before_they_have_doubled() -> None:
+    async def main() -> None:
+        gate = Gate([INFERENCE])
+        lanes = [gate.table.lanes(request(target=INVOKE, credential=f"c{n}")) for n in range(1500)]
+        for busy in lanes[:1024]:
+            await gate.ledger.take(busy)
+        for idle in lanes[1024:]:
+            gate.ledger.estimate([(idle[0], 0)])
+        assert len(list(gate.ledger.lanes())) == 1500
+
+    run_virtual(main())
+
+
 def test_a_pace_spreads_what_a_window_frees_at_once() -> None:
     limit = Limit(name="burst", requests=10, per=10.0, pace=Pace(burst=2, rate=4.0))
 
@@ -258,6 +458,35 @@ def test_a_pace_spreads_what_a_window_frees_at_once() -> None:
         await asyncio.gather(*(gate.sending(ticket) for ticket in range(6)))
         assert [at for _, at in gate.went] == pytest.approx([0, 0, 0.25, 0.5, 0.75, 1.0], abs=1e-4)
         assert [ticket for ticket, _ in gate.went] == list(range(6))
+
+    run_virtual(main())
+
+
+def test_a_newcomer_does_not_slip_in_before_who_is_paced_already() -> None:
+    limit = Limit(name="burst", requests=10, per=10.0, pace=Pace(burst=1, rate=1.0))
+
+    async def main() -> None:
+        gate = Gate([limit])
+        tasks = list[asyncio.Task[None]]()
+        asyncio.get_running_loop().call_at(1.0, lambda: tasks.append(gate.sending(2)))
+        tasks += [gate.sending(0), gate.sending(1)]
+        await asyncio.sleep(2.5)
+        assert gate.went == [(0, 0.0), (1, 1.0), (2, 2.0)]
+        await asyncio.gather(*tasks)
+
+    run_virtual(main())
+
+
+def test_a_pacer_is_remembered_while_it_matters() -> None:
+    limit = Limit(name="burst", requests=2, per=1.0, pace=Pace(burst=1, rate=0.001))
+
+    async def main() -> None:
+        gate = Gate([limit])
+        for number in range(1025):
+            await gate.send(request(credential=f"c{number}"))
+        await asyncio.sleep(10.0)
+        await gate.send(request(credential="c0", ticket=1))
+        assert gate.went[-1] == (1, 1000.0)
 
     run_virtual(main())
 
@@ -271,6 +500,8 @@ def test_who_leaves_while_it_is_paced_gives_its_slot_back() -> None:
         await asyncio.sleep(0.5)
         second.cancel()
         await asyncio.gather(first, second, return_exceptions=True)
+        assert second.cancelled()
+        assert gate.went == [(0, 0.0)]
         assert [left for _, left, _ in gate.ledger.lanes()] == [1]
 
     run_virtual(main())
@@ -286,6 +517,7 @@ def test_pacers_and_windows_of_idle_credentials_are_forgotten() -> None:
         for number in range(3000):
             await gate.send(request(ticket=number, credential=f"c{number}"))
             await asyncio.sleep(0.1)
+            assert number >= 1024 or len(gate.pacing) == number + 1, "a few are not worth a clearing up"
         assert len(gate.pacing) <= 1024
         assert len(list(gate.ledger.lanes())) <= 1024
 
@@ -298,10 +530,10 @@ def test_closing_refuses_who_waits_and_who_comes() -> None:
         tasks = [gate.sending(ticket, target=INVOKE) for ticket in range(3)]
         await asyncio.sleep(0.5)
         await gate.admission.close()
-        with pytest.raises(ShuttingDown):
-            await tasks[2]
-        with pytest.raises(ShuttingDown):
-            await gate.admit(request(ticket=9))
+        for refused in (tasks[2], gate.admit(request(ticket=9))):
+            with pytest.raises(ShuttingDown) as refusal:
+                await refused
+            assert refusal.value.retry_after == 1
         await asyncio.gather(*tasks[:2])
         assert repr(gate.admission) == "<Admission <Line 0 waiting in 0 files, parked at {}>>"
 
@@ -316,15 +548,22 @@ def test_closing_an_admission_that_never_had_to_wait_is_nothing() -> None:
 
 
 KINDS = ["/api/v1/x/", INVOKE, "/api/v1/uploads/"]
+
+
+def seconds(low: int, high: int) -> st.SearchStrategy[float]:
+    """Draw times whose sums are exact, so that the upstream's count needs no tolerance."""
+    return st.integers(low * 1024, high * 1024).map(lambda ticks: ticks / 1024)
+
+
 arrivals = st.lists(
     st.tuples(
-        st.floats(0.0, 4.0),  # until the next request comes
+        seconds(0, 4),  # until the next request comes
         st.sampled_from(KINDS),
         st.sampled_from(["team", "other"]),
-        st.floats(0.0, 1.0),  # until it arrives upstream
-        st.floats(0.0, 3.0),  # until it is answered
-        st.one_of(st.none(), st.floats(0.0, 20.0)),  # when its client leaves
-        st.floats(0.5, 40.0),  # how long it would wait
+        seconds(0, 1),  # until it arrives upstream
+        seconds(0, 3),  # until it is answered
+        st.one_of(st.none(), seconds(0, 20)),  # when its client leaves
+        seconds(1, 40),  # how long it would wait
     ),
     min_size=1,
     max_size=40,

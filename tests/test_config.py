@@ -165,7 +165,10 @@ def test_a_file_that_is_missing_does_not_hide_what_else_is_wrong(
             "[retry]\nmax_retries = 1.5",
             "retry.max_retries in FILE is 1.5; allowed: a whole number from 0 to 20",
         ),
-        ("retry = 3", "retry in FILE is 3; allowed: a table with max_retries, base, cap, jitter, routes"),
+        (
+            "retry = 3",
+            "retry in FILE is 3; allowed: a table with max_retries, base, cap, jitter, longest_pause, routes",
+        ),
         (
             '[log]\nlevel = "loud"',
             'log.level in FILE is "loud"; allowed: "debug", "info", "warning" or "error"',

@@ -18,11 +18,13 @@ class Door(BaseModel):
 
 
 def test_the_effective_configuration_is_toml_that_loads_to_the_same(tmp_path: Path) -> None:
+    odd = tmp_path / "a\"b'c"
+    odd.mkdir()
     first = load(
         None,
         {
             "upstream": {"base_url": "http://[::1]:81/v2"},
-            "body": {"directory": "/tmp/a\"b'c"},
+            "body": {"directory": str(odd)},
             "retry": {"routes": [{"paths": ["/x/**"], "repeat": "always"}]},
             "limits": [{"name": "a", "requests": 3, "per": 0.25, "pace": {"burst": 2, "rate": 1e-3}}],
         },

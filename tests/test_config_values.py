@@ -1,6 +1,7 @@
 """What one value must look like."""
 
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -167,3 +168,16 @@ def test_two_addresses_collide_on_one_port_of_one_host(one: str, other: str, do:
 )
 def test_a_url_leads_to_an_address_on_the_same_machine_and_port(url: str, listening: str, does: bool) -> None:
     assert values.leads_to(url, listening) is does
+
+
+def test_a_directory_is_one_that_takes_files(tmp_path: Path) -> None:
+    assert values.directory(str(tmp_path)) == str(tmp_path)
+    for text in (str(tmp_path / "missing"), __file__):
+        with pytest.raises(values.UnfitError, match="is no place where a file can be made"):
+            values.directory(text)
+
+
+def test_a_limit_may_not_have_the_name_that_metrics_have_for_no_limit() -> None:
+    assert values.limit_name("standard") == "standard"
+    with pytest.raises(values.UnfitError, match="any other name"):
+        values.limit_name("none")

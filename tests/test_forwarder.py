@@ -1,7 +1,7 @@
 """A request is sent as often as is needed, safe and allowed, and its last answer reaches the client."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 
 import pytest
@@ -9,8 +9,8 @@ import pytest
 from proxy.adapters.local_ledger import LocalLedger
 from proxy.admission import Admission
 from proxy.config import Limit, Queue, Retry, RouteRepeat
-from proxy.errors import ErrorClass, QueueTimeout, UpstreamError, UpstreamFailed
-from proxy.events import AttemptEnded, Event, Events, LimitPaused, RetryScheduled, RetryStopped
+from proxy.errors import ErrorClass, Fault, QueueTimeout, UpstreamError, UpstreamFailed
+from proxy.events import Admitted, AttemptEnded, Event, Events, LimitPaused, RetryScheduled, RetryStopped
 from proxy.forwarder import Account, Forwarder, Progress
 from proxy.messages import Bytes, Headers, Request, Response
 from proxy.pacing import Pacing
@@ -27,6 +27,7 @@ class Journey:
     limits: Sequence[Limit] = (STANDARD,)
     retry: Retry = field(default_factory=Retry)
     chance: Callable[[], float] = lambda: 0.0
+    queue: Queue = field(default_factory=Queue)
 
     def __post_init__(self) -> None:
         clock = VirtualClock()
@@ -34,7 +35,7 @@ class Journey:
         self.ledger = LocalLedger(table, clock, transit=1.0, clock_drift=0.0)
         self.upstream = ThrottledUpstream(script=list(self.script))
         self.events: list[Event] = []
-        self.admission = Admission(self.ledger, Pacing(self.limits), Queue(), clock)
+        self.admission = Admission(self.ledger, Pacing(self.limits), self.queue, clock)
         self.forwarder = Forwarder(
             self.admission,
             self.upstream,
@@ -68,6 +69,23 @@ def failed(error_class: ErrorClass, *, written: bool = True) -> UpstreamError:
     return UpstreamError(error_class, "It broke.", written=written)
 
 
+class Stream:
+    """A response body that can be read once, and a chunk at a time."""
+
+    def __init__(self, *chunks: bytes, seconds: float = 0.0) -> None:
+        self._chunks = list(chunks)
+        self._seconds = seconds
+        self.closed = False
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        while self._chunks:
+            await asyncio.sleep(self._seconds)
+            yield self._chunks.pop(0)
+
+    async def close(self) -> None:
+        self.closed = True
+
+
 RESET = failed(ErrorClass.CONNECTION_TERMINATED)
 REFUSED = failed(ErrorClass.CONNECTION_REFUSED, written=False)
 
@@ -78,6 +96,66 @@ def test_a_success_is_one_attempt() -> None:
     assert journey.sent_at == [0.0]
     assert journey.account.attempts == 1
     assert journey.account.error_class is ErrorClass.NONE
+
+
+def test_an_exchange_that_has_not_begun_has_cost_nothing() -> None:
+    assert Account() == Account(0, 0.0, 0.0, "none", ErrorClass.NONE, Fault.NONE)
+
+
+def test_the_account_adds_up_what_all_attempts_cost() -> None:
+    journey = Journey([response(500), failed(ErrorClass.CONNECTION_TERMINATED), response()])
+    journey.upstream.work = lambda: 0.5
+
+    async def main() -> None:
+        asyncio.get_running_loop().call_later(0.75, spent(journey, 4.0))  # the first retry waits until 4.75
+        await journey.go()
+
+    run_virtual(main())
+    account = journey.account
+    assert (account.attempts, account.waited, account.upstream) == (3, 3.25, 1.5)
+    assert account.limit == "standard"
+    route = request().route
+    assert journey.seen(Admitted) == [
+        Admitted(route, "none", 0.0),
+        Admitted(route, "standard", 3.25),
+        Admitted(route, "none", 0.0),
+    ]
+    ended = [event for event in journey.events if isinstance(event, AttemptEnded)]
+    assert [event.seconds for event in ended] == [0.5, 0.5, 0.5]
+
+
+def test_a_wait_that_ends_in_a_refusal_is_on_the_account() -> None:
+    journey = Journey(limits=[UPLOADS])
+    upload = request(target="/api/v1/uploads/", deadline=30.0)
+
+    async def main() -> None:
+        for _ in range(2):
+            await journey.admission.admit(upload, journey.table.lanes(upload))
+        await journey.go(upload)
+
+    with pytest.raises(QueueTimeout):
+        run_virtual(main())
+    assert (journey.account.attempts, journey.account.waited) == (0, 30.0)
+
+
+def test_an_attempt_lasts_until_its_head_however_long_its_body_takes() -> None:
+    body = Stream(b"{", b"}", seconds=3.0)
+    journey = Journey([Response(200, "", headers(content_length="2"), body)])
+    journey.upstream.work = lambda: 0.5
+    assert journey.run()[1] == b"{}"
+    assert journey.account.upstream == 0.5
+
+
+def test_a_small_answer_is_read_ahead_and_delivered_whole() -> None:
+    body = Stream(b"one", b"two")
+    journey = Journey([Response(200, "", headers(content_length="6"), body)])
+
+    async def main() -> bytes:
+        async with journey.forwarder.exchange(request(), journey.account) as answer:
+            assert body.closed, "its connection is given back before the client reads"
+            return b"".join([chunk async for chunk in answer.body.chunks()])
+
+    assert run_virtual(main()) == b"onetwo"
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 409, 413, 422, 418, 501, 302])
@@ -96,6 +174,12 @@ def test_a_transient_answer_is_tried_again_after_one_two_and_four_seconds(status
     assert len(journey.seen(RetryScheduled)) == 3
 
 
+def test_what_is_left_of_the_deadline_shrinks_with_every_attempt() -> None:
+    journey = Journey([response(503, retry_after="9")] * 2)
+    assert journey.run(request(deadline=17.0))[0] == 503
+    assert journey.sent_at == [0.0, 9.0]
+
+
 def test_jitter_only_lengthens_a_wait() -> None:
     journey = Journey([response(500), response()], chance=lambda: 0.5)
     journey.run()
@@ -108,9 +192,11 @@ def test_when_tries_run_out_the_last_answer_is_delivered_unchanged() -> None:
     assert journey.run()[:2] == (500, b"number 3")
     assert journey.sent_at == [0.0, 1.0, 3.0, 7.0]
     assert journey.account.error_class is ErrorClass.SERVER_ERROR
-    (stopped,) = journey.seen(RetryStopped)
-    assert isinstance(stopped, RetryStopped)
-    assert stopped.reason == "attempts_exhausted"
+    route = request().route
+    assert journey.seen(RetryScheduled) == [
+        RetryScheduled(route, ErrorClass.SERVER_ERROR, delay) for delay in (1.0, 2.0, 4.0)
+    ]
+    assert journey.seen(RetryStopped) == [RetryStopped(route, ErrorClass.SERVER_ERROR, "attempts_exhausted")]
 
 
 def test_retry_after_is_obeyed_instead_of_the_back_off() -> None:
@@ -191,6 +277,37 @@ def test_a_small_answer_that_breaks_off_is_replaced() -> None:
     assert (first.status, first.error_class) == (200, ErrorClass.RESPONSE_INCOMPLETE)
 
 
+@pytest.mark.parametrize("length", ["1", "2000000"])
+@pytest.mark.parametrize("chunks", [(b"x",), (b"x" * 1_000_000, b"x" * 1_000_000), ()])
+def test_an_answer_that_is_not_delivered_gives_its_connection_back(
+    length: str, chunks: tuple[bytes, ...]
+) -> None:
+    body = Stream(*chunks) if chunks else BrokenBody()
+    journey = Journey([Response(500, "", headers(content_length=length), body)])
+    assert journey.run()[0] == 200
+    assert body.closed
+
+
+def test_an_answer_of_just_the_size_that_is_replayed_is_replaced() -> None:
+    broken = Response(200, "OK", headers(content_length="1000"), BrokenBody())
+    assert Journey([broken, response(200, b"whole")]).run()[1] == b"whole"
+
+
+def test_an_answer_that_stops_in_the_middle_is_incomplete_for_whatever_reason() -> None:
+    class Stopped(BrokenBody):
+        async def chunks(self) -> AsyncIterator[bytes]:
+            yield b"{"
+            raise UpstreamError(ErrorClass.READ_TIMEOUT, "The API stopped.", written=True)
+
+    journey = Journey([Response(200, "OK", headers(content_length="10"), Stopped())])
+    with pytest.raises(UpstreamFailed) as refusal:
+        journey.run(request("POST"))
+    assert (refusal.value.code, refusal.value.detail) == ("proxy_response_incomplete", "The API stopped.")
+    cause = refusal.value.__cause__
+    assert isinstance(cause, UpstreamError)
+    assert (cause.written, cause.status) == (True, 200)
+
+
 def test_a_large_answer_is_streamed_and_its_break_is_the_clients_to_see() -> None:
     body = BrokenBody()
     journey = Journey([Response(200, "OK", headers(content_length="5000"), body)])
@@ -214,6 +331,22 @@ def test_the_body_of_an_answer_to_head_is_not_waited_for() -> None:
             return answer.status
 
     assert run_virtual(main()) == 200
+    assert journey.account.attempts == 1
+
+
+def test_a_full_queue_does_not_keep_a_retry_from_its_place() -> None:
+    journey = Journey([response(500)], queue=Queue(size=1))
+
+    async def main() -> int:
+        first = asyncio.create_task(journey.go(request(ticket=0)))
+        await asyncio.sleep(0.5)
+        others = [asyncio.create_task(journey.go(request(ticket=ticket))) for ticket in range(1, 6)]
+        status, _, _ = await first
+        await asyncio.gather(*others)
+        return status
+
+    assert run_virtual(main()) == 200
+    assert [made.ticket for _, made in journey.upstream.arrivals] == [0, 1, 2, 3, 4, 0, 5]
 
 
 def test_a_retry_pays_for_its_own_slot() -> None:
@@ -283,6 +416,33 @@ def test_a_429_that_is_not_tried_again_pauses_the_others_all_the_same() -> None:
     assert journey.sent_at == [0.0, 8.0]
 
 
+def test_a_429_that_says_nothing_and_is_not_tried_again_pauses_for_one_back_off() -> None:
+    journey = Journey([response(429)], retry=Retry(max_retries=0))
+
+    async def main() -> None:
+        assert (await journey.go(request(ticket=1)))[0] == 429
+        await journey.go(request(ticket=2))
+
+    run_virtual(main())
+    assert journey.sent_at == [0.0, 1.0]
+
+
+def test_the_refused_one_waits_in_line_so_that_the_first_slot_is_its_own() -> None:
+    narrow = Limit(name="narrow", requests=1, per=6.0)
+    journey = Journey([response(429, retry_after="8")], limits=[narrow])
+
+    async def main() -> None:
+        first = asyncio.create_task(journey.go(request(ticket=1)))
+        await asyncio.sleep(0.5)
+        second = asyncio.create_task(journey.go(request(ticket=2)))
+        await asyncio.sleep(1.0)
+        assert len(journey.admission.line) == 2
+        await asyncio.gather(first, second)
+
+    run_virtual(main())
+    assert [(at, made.ticket) for at, made in journey.upstream.arrivals] == [(0.0, 1), (8.0, 1), (14.0, 2)]
+
+
 def test_a_429_without_a_word_on_when_pauses_for_the_back_off() -> None:
     journey = Journey([response(429), response(429), response()])
     journey.run()
@@ -303,12 +463,12 @@ def test_a_429_for_a_request_under_no_limit_is_waited_for_by_itself() -> None:
     assert not journey.seen(LimitPaused)
 
 
-def spent(journey: Journey) -> Callable[[], None]:
+def spent(journey: Journey, seconds: float = 500.0) -> Callable[[], None]:
     """Return what takes all room of the journey's limit for a long time."""
 
     def spend() -> None:
         (lane,) = journey.table.lanes(request())
-        asyncio.get_running_loop().create_task(journey.admission.pause(lane, 500.0))
+        asyncio.get_running_loop().create_task(journey.admission.pause(lane, seconds))
 
     return spend
 
@@ -323,11 +483,23 @@ def test_a_retry_that_gets_no_turn_in_time_delivers_the_answer_it_had() -> None:
     assert run_virtual(main())[:2] == (500, b"mine")
 
 
+def test_an_answer_of_a_mebibyte_is_kept_and_given_back_its_connection() -> None:
+    body = Stream(b"x" * 1024 * 1024)
+    journey = Journey([Response(500, "", headers(), body)])
+
+    async def main() -> tuple[int, bytes, Headers]:
+        asyncio.get_running_loop().call_later(0.5, spent(journey))
+        return await journey.go(request(deadline=60.0))
+
+    assert len(run_virtual(main())[1]) == 1024 * 1024
+    assert body.closed
+
+
 @pytest.mark.parametrize(
     "outcome",
     [
         RESET,
-        Response(500, "", headers(), Bytes(b"x" * 2_000_000)),
+        Response(500, "", headers(), Bytes(b"x" * (1024 * 1024 + 1))),
         Response(500, "", headers(), BrokenBody()),
     ],
     ids=["no answer", "an answer too large to keep", "an answer that broke off"],
@@ -343,6 +515,31 @@ def test_a_retry_that_gets_no_turn_and_has_no_answer_is_refused(outcome: Respons
         run_virtual(main())
 
 
+def test_a_429_that_demands_a_year_does_not_stop_a_key_for_one() -> None:
+    journey = Journey([response(429, retry_after="31000000")])
+
+    async def main() -> None:
+        assert (await journey.go(request(ticket=1, deadline=300.0)))[0] == 429
+        await journey.go(request(ticket=2))
+
+    run_virtual(main())
+    assert journey.sent_at == [0.0, 900.0]
+
+
+def test_when_the_proxy_stops_a_request_that_backs_off_gets_the_answer_it_had() -> None:
+    journey = Journey([response(503, b"mine", retry_after="20")])
+
+    async def main() -> tuple[int, bytes, Headers]:
+        asking = asyncio.create_task(journey.go())
+        await asyncio.sleep(5.0)
+        await journey.admission.close()
+        answer = await asking
+        assert asyncio.get_running_loop().time() == 5.0
+        return answer
+
+    assert run_virtual(main())[:2] == (503, b"mine")
+
+
 def test_a_client_that_leaves_during_the_call_is_recorded_and_its_slot_runs_out() -> None:
     journey = Journey()
     journey.upstream.work = lambda: 30.0
@@ -351,7 +548,8 @@ def test_a_client_that_leaves_during_the_call_is_recorded_and_its_slot_runs_out(
         task = asyncio.create_task(journey.go())
         await asyncio.sleep(2.0)
         task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        (ended,) = await asyncio.gather(task, return_exceptions=True)
+        assert isinstance(ended, asyncio.CancelledError)
         assert [left for _, left, _ in journey.ledger.lanes()] == [4]
         await asyncio.sleep(5.0)
         assert [left for _, left, _ in journey.ledger.lanes()] == [5]
@@ -376,4 +574,4 @@ def test_a_fault_of_our_own_is_not_taken_for_the_upstreams() -> None:
         assert [left for _, left, _ in journey.ledger.lanes()] == [5], "nothing was written: it is refunded"
 
     run_virtual(main())
-    assert journey.account.error_class is ErrorClass.INTERNAL_ERROR
+    assert (journey.account.error_class, journey.account.fault) == (ErrorClass.INTERNAL_ERROR, Fault.PROXY)

@@ -6,19 +6,18 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import pytest
-from aiohttp import ClientPayloadError, ClientSession, ServerDisconnectedError
-from aiohttp.test_utils import RawTestServer
+from aiohttp import ClientPayloadError, ClientSession, ServerDisconnectedError, web
 
-from proxy.adapters.body import Spool
 from proxy.clock import LoopClock
 from proxy.errors import ErrorClass, Fault
 from proxy.events import Crashed, Event, Events, ExchangeEnded, Rejected
 from proxy.forwarder import Account
 from proxy.front import Front
+from proxy.listener import Listener
 from proxy.messages import Headers, Request, Response
 from proxy.policy.credentials import Credentials
 from proxy.policy.routes import RouteTable
-from tests.fakes import headers, response, until
+from tests.fakes import headers, response, spool, until
 
 Answering = Callable[[Request], Response]
 
@@ -29,24 +28,30 @@ class Script:
 
     answer: Answering = lambda _: response()
     asked: list[Request] = field(default_factory=list)
+    hold: bool = False
 
     @asynccontextmanager
     async def exchange(self, request: Request, account: Account) -> AsyncIterator[Response]:
         self.asked.append(request)
+        if self.hold:
+            await asyncio.Event().wait()
         account.attempts = 1
         yield self.answer(request)
 
 
 class Body:
-    """A response body that ends in an exception, if it is given one."""
+    """A response body that ends in an exception, if it is given one, or never, if it is held."""
 
-    def __init__(self, *chunks: bytes, then: BaseException | None = None) -> None:
+    def __init__(self, *chunks: bytes, then: BaseException | None = None, hold: bool = False) -> None:
         self._chunks = chunks
+        self._hold = hold
         self._then = then
 
     async def chunks(self) -> AsyncIterator[bytes]:
         for chunk in self._chunks:
             yield chunk
+        if self._hold:
+            await asyncio.Event().wait()
         if self._then is not None:
             raise self._then
 
@@ -84,7 +89,7 @@ async def client() -> AsyncIterator[Client]:
     script, events = Script(), list[Event]()
     front = Front(
         script,  # type: ignore[arg-type]  # it has the one method that the front calls
-        new_spool=lambda: Spool(1000, None),
+        new_spool=lambda: spool(1000),
         new_id=lambda: "made-here",
         credentials=Credentials(["X-Avala-Api-Key"], b"secret"),
         routes=RouteTable(10),
@@ -93,11 +98,12 @@ async def client() -> AsyncIterator[Client]:
         clock=LoopClock(),
         events=Events(events.append),
     )
-    server = RawTestServer(front.handle, handler_cancellation=True, auto_decompress=False)
-    await server.start_server()
+    runner = web.ServerRunner(Listener(front.handle, front.malformed), shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
     async with ClientSession() as session:
-        yield Client(front, script, session, str(server.make_url("")), events)
-    await server.close()
+        yield Client(front, script, session, f"http://127.0.0.1:{runner.addresses[0][1]}/", events)
+    await runner.cleanup()
 
 
 async def test_a_request_arrives_as_it_was_sent(client: Client) -> None:
@@ -229,6 +235,91 @@ async def test_a_client_that_leaves_in_the_middle_of_its_upload_is_recorded(clie
     writer.transport.abort()
     assert (await client.ended()).error_class is ErrorClass.CLIENT_DISCONNECTED
     assert client.script.asked == []
+
+
+async def test_a_malformed_chunk_ends_a_body_that_is_being_read(client: Client) -> None:
+    port = int(client.url.rpartition(":")[2].strip("/"))
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"PUT / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n")
+    await until(lambda: client.front.in_flight == 1)
+    writer.write(b"zz\r\n")
+    assert b'"code":"proxy_bad_request"' in await reader.read()
+    writer.close()
+    assert client.script.asked == []
+    assert (await client.ended()).error_class is ErrorClass.BAD_REQUEST
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"this is no HTTP\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: h\r\nX: " + b"y" * 70_000 + b"\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nx",
+        b"PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    ],
+    ids=["garbage", "a field too long", "two lengths", "a length and chunks"],
+)
+async def test_what_is_no_http_gets_the_proxys_own_answer_and_is_counted(
+    client: Client, content: bytes
+) -> None:
+    answer = await client.raw(content)
+    assert b" 400 Bad Request\r\n" in answer
+    assert b'"code":"proxy_bad_request"' in answer
+    assert b"yyy" not in answer
+    assert client.script.asked == []
+    assert Rejected("other", ErrorClass.BAD_REQUEST) in client.events
+    assert (await client.ended()).status == 400
+
+
+@pytest.mark.parametrize(
+    "head",
+    [b"GET /a#b HTTP/1.1\r\nHost: h", b"PUT / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: gzip, chunked"],
+    ids=["a fragment", "a transfer coding"],
+)
+async def test_what_would_be_understood_differently_upstream_is_refused(client: Client, head: bytes) -> None:
+    assert b'"code":"proxy_bad_request"' in await client.raw(head + b"\r\n\r\n0\r\n\r\n")
+    assert client.script.asked == []
+
+
+async def test_a_handler_that_fails_is_not_taken_for_a_malformed_request(client: Client) -> None:
+    async def broken(_: web.BaseRequest) -> web.StreamResponse:
+        raise ZeroDivisionError
+
+    runner = web.ServerRunner(Listener(broken, client.front.malformed))
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    async with client.session.get(f"http://127.0.0.1:{runner.addresses[0][1]}/") as answer:
+        assert answer.status == 500
+    await runner.cleanup()
+
+
+async def test_an_http_1_0_client_is_sent_no_interim_response(client: Client) -> None:
+    answer = await client.raw(b"PUT / HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\nx")
+    assert b"100 Continue" not in answer
+    assert b" 200 " in answer
+
+
+async def test_who_is_cut_off_before_the_head_is_told(client: Client) -> None:
+    client.script.hold = True
+    asking = asyncio.create_task(client.raw(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"))
+    await until(lambda: len(client.script.asked) == 1)
+    client.front.cut_off()
+    answer = await asking
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert b"look before you repeat it" in answer
+    assert (await client.ended()).error_class is ErrorClass.SHUTTING_DOWN
+
+
+async def test_who_is_cut_off_after_the_head_is_aborted(client: Client) -> None:
+    client.script.answer = lambda _: Response(200, "OK", Headers(), Body(b"x", hold=True))
+    asking = asyncio.create_task(client.raw(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"))
+    await until(lambda: client.front.in_flight == 1 and not asking.done() and len(client.script.asked) == 1)
+    await asyncio.sleep(0.02)
+    client.front.cut_off()
+    answer = await asking
+    assert answer.endswith(b"x\r\n")
+    ended = await client.ended()
+    assert (ended.status, ended.error_class) == (200, ErrorClass.SHUTTING_DOWN)
 
 
 async def test_while_draining_an_answer_closes_its_connection(client: Client) -> None:

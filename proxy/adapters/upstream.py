@@ -109,6 +109,8 @@ class Upstream:
         except (OSError, TimeoutError, aiohttp.ClientError, HttpProcessingError) as error:
             raise _broken(error) from error
         protocol.read_timeout = self._settings.read_timeout
+        if not payload.is_eof() and not protocol._reading_paused:
+            protocol.start_timeout()  # the one that runs was set for the head
         body = _Body(connection, protocol, payload)
         return Response(message.code, message.reason, Headers(message.raw_headers), body)
 

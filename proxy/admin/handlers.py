@@ -90,6 +90,10 @@ class Admin:
         response.headers.update(HEADERS)
         return response
 
+    def malformed(self, _request: web.BaseRequest) -> web.StreamResponse:
+        """Answer what was no HTTP."""
+        return _error(HTTPStatus.BAD_REQUEST, "This is no HTTP.")
+
     async def _index(self, _request: web.BaseRequest) -> web.Response:
         return web.Response(text=INDEX, content_type="text/html")
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 import pytest
 
 from proxy import config
-from proxy.adapters.body import Spool
 from proxy.adapters.upstream import Upstream
 from proxy.errors import ErrorClass, UpstreamError
 from proxy.messages import Body, Headers, NoBody, Request, Response
+from tests.fakes import spool
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -229,16 +229,16 @@ async def test_a_body_goes_up_whole_and_can_be_sent_again(size: int) -> None:
         bodies.append(await reader.readexactly(size))
         writer.write(OK)
 
-    spool = Spool(1000, None)
-    await spool.write(b"x" * size)
-    await spool.finish()
+    body = spool(1000)
+    await body.write(b"x" * size)
+    await body.finish()
     async with running(script) as (_, upstream):
         for _ in range(2):
             marks = Marks()
-            await read(await upstream.send(ask("POST", body=spool), marks))
+            await read(await upstream.send(ask("POST", body=body), marks))
             assert marks.marks == (["started", "sent"] if size == 10 else ["started"])
     assert bodies == [b"x" * size] * 2
-    spool.close()
+    body.close()
 
 
 async def test_an_upload_that_is_answered_early_is_given_up() -> None:
@@ -247,16 +247,16 @@ async def test_an_upload_that_is_answered_early_is_given_up() -> None:
         writer.write(b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n")
         await asyncio.sleep(0.2)
 
-    spool = Spool(10, None)
-    await spool.write(b"x" * 30_000_000)
-    await spool.finish()
+    body = spool(10)
+    await body.write(b"x" * 30_000_000)
+    await body.finish()
     async with running(script) as (_, upstream):
         marks = Marks()
-        response = await upstream.send(ask("PUT", body=spool), marks)
+        response = await upstream.send(ask("PUT", body=body), marks)
         assert response.status == 413
         assert await read(response) == b""
         assert marks.marks == ["started"]
-    spool.close()
+    body.close()
 
 
 async def test_an_upload_that_nobody_reads_ends_in_time() -> None:
@@ -264,13 +264,13 @@ async def test_an_upload_that_nobody_reads_ends_in_time() -> None:
         await server.head(reader)
         await asyncio.sleep(1.0)
 
-    spool = Spool(10, None)
-    await spool.write(b"x" * 30_000_000)
-    await spool.finish()
+    body = spool(10)
+    await body.write(b"x" * 30_000_000)
+    await body.finish()
     async with running(script, read_timeout=0.1) as (_, upstream):
-        error = await failure(upstream, ask("PUT", body=spool))
+        error = await failure(upstream, ask("PUT", body=body))
         assert (error.error_class, error.written) == (ErrorClass.CONNECTION_TERMINATED, True)
-    spool.close()
+    body.close()
 
 
 async def test_an_upload_whose_connection_breaks_is_a_broken_connection() -> None:
@@ -278,14 +278,14 @@ async def test_an_upload_whose_connection_breaks_is_a_broken_connection() -> Non
         await server.head(reader)
         writer.transport.abort()
 
-    spool = Spool(10, None)
-    await spool.write(b"x" * 30_000_000)
-    await spool.finish()
+    body = spool(10)
+    await body.write(b"x" * 30_000_000)
+    await body.finish()
     async with running(script) as (_, upstream):
         assert (
-            await failure(upstream, ask("PUT", body=spool))
+            await failure(upstream, ask("PUT", body=body))
         ).error_class is ErrorClass.CONNECTION_TERMINATED
-    spool.close()
+    body.close()
 
 
 @pytest.mark.parametrize(
@@ -390,6 +390,29 @@ async def test_an_answer_that_does_not_come_or_stops_is_a_timeout() -> None:
         for target in ("/none", "/half"):
             error = await failure(upstream, ask(target=target))
             assert (error.error_class, error.written) == (ErrorClass.READ_TIMEOUT, True)
+
+
+async def test_the_head_and_the_pieces_of_a_body_have_each_their_own_time() -> None:
+    async def script(server: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await server.head(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf")
+        await asyncio.sleep(3.0)
+
+    async with running(script, head_timeout=30.0, read_timeout=0.05) as (_, upstream):
+        async with asyncio.timeout(2.0):
+            assert (await failure(upstream)).error_class is ErrorClass.READ_TIMEOUT
+
+
+async def test_a_client_that_reads_slowly_is_no_upstream_that_stopped() -> None:
+    async def script(server: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await server.head(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 3000000\r\n\r\n" + b"x" * 3_000_000)
+        await writer.drain()
+
+    async with running(script, read_timeout=0.1) as (_, upstream):
+        response = await upstream.send(ask(), Marks())
+        await asyncio.sleep(0.3)
+        assert len(await read(response)) == 3_000_000
 
 
 async def test_a_call_that_is_cancelled_closes_its_connection() -> None:

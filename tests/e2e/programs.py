@@ -24,7 +24,7 @@ def environment(*, traced: bool) -> dict[str, str]:
 
 @asynccontextmanager
 async def started(
-    *arguments: str, log: Path, traced: bool = False
+    *arguments: str, log: Path, traced: bool = False, code: int = 0
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     """Run `avala-proxy` with its output in a file; end it by SIGTERM, and demand that it ends well."""
     with log.open("wb") as output:
@@ -43,8 +43,8 @@ async def started(
         if process.returncode is None:
             process.send_signal(signal.SIGTERM)
         async with asyncio.timeout(20):
-            code = await process.wait()
-    assert code == 0, log.read_text()
+            ended = await process.wait()
+    assert ended == code, log.read_text()
 
 
 async def urls(process: asyncio.subprocess.Process, log: Path, count: int) -> list[str]:

@@ -339,6 +339,12 @@ async def test_the_key_is_in_no_log_metric_or_status() -> None:
         assert len(credentials) == 1
 
 
+async def test_what_is_no_http_is_refused_on_both_listeners() -> None:
+    async with running() as stack:
+        for url in (stack.url, stack.app.admin_url):
+            assert b" 400 Bad Request" in await raw(url, b"no HTTP\r\n\r\n")
+
+
 async def test_readiness_and_status_tell_what_the_proxy_does() -> None:
     async with running() as stack:
         async with stack.session.get(stack.app.admin_url + "/readyz") as answer:

@@ -37,6 +37,16 @@ def test_who_was_here_before_gets_its_old_place() -> None:
     assert heads(line) == [2, 5, 6]
 
 
+def test_those_of_one_ticket_go_in_the_order_in_which_they_joined() -> None:
+    line = Line()
+    places = joined(line, (1, (A,)), (1, (A,)), (1, (B,)))
+    served = []
+    while (candidate := line.next()) is not None:
+        served.append(candidate[1])
+        line.leave(candidate[1])
+    assert served == places
+
+
 def test_a_full_lane_stops_only_those_who_need_it() -> None:
     line = Line()
     joined(line, (1, (A, B)), (2, (A,)), (3, (A, B)))
@@ -107,6 +117,26 @@ def test_those_who_left_do_not_pile_up() -> None:
     assert len(candidate[0]._heap) <= 2
 
 
+def test_a_few_who_left_are_not_worth_a_clearing_up() -> None:
+    line = Line()
+    places = joined(line, *((ticket, (A,)) for ticket in range(10)))
+    (file,) = line._files.values()
+    for place in places[5:]:
+        line.leave(place)
+    assert len(file._heap) == 10
+    line.leave(places[4])
+    assert len(file._heap) == 4
+    assert heads(line) == [0, 1, 2, 3]
+
+
+def test_the_order_survives_a_clearing_up() -> None:
+    line = Line()
+    places = dict(enumerate(joined(line, *((ticket, (A,)) for ticket in (1, 5, 2, 6, 7, 3, 4)))))
+    for index in (3, 4, 2, 0):  # tickets 6, 7, 2, 1: more than half
+        line.leave(places[index])
+    assert heads(line) == [3, 4, 5]
+
+
 def test_everybody_is_all_who_wait() -> None:
     line = Line()
     first, second, third = joined(line, (1, (A,)), (2, (B,)), (3, (A,)))
@@ -144,6 +174,9 @@ def test_nobody_is_lost_and_like_requests_keep_their_order(
             line.park(candidate[0], candidate[0].lanes[-1])
         elif step == "unpark":
             line.unpark(lanes[0])
+        for file in line._files.values():
+            gone = sum(entry[2].gone for entry in file._heap)
+            assert file._gone == gone <= len(file._heap) / 2
     assert len(line) == len(waiting)
     line.unpark(A)
     line.unpark(B)

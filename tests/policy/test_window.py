@@ -23,6 +23,7 @@ def test_a_new_window_has_all_its_room_at_once() -> None:
     room = window()
     assert room.remaining(0.0) == 2
     assert room.ready_at(0.0) == 0.0
+    assert room.paused_until() == -math.inf
 
 
 def test_a_slot_comes_free_one_window_after_the_response_head() -> None:
@@ -32,6 +33,19 @@ def test_a_slot_comes_free_one_window_after_the_response_head() -> None:
     assert room.ready_at(0.25) == 10.25
     assert room.remaining(10.2) == 0
     assert room.remaining(10.25) == 1
+
+
+def test_slots_come_free_one_by_one() -> None:
+    room = window(size=2)
+    for now in (0.0, 3.0):
+        room.settle(spend(room, now), now)
+    assert [room.remaining(now) for now in (9.9, 10.0, 12.9, 13.0)] == [0, 1, 1, 2]
+
+
+def test_room_that_came_free_long_ago_is_ready_now() -> None:
+    room = window(size=1)
+    room.settle(spend(room, 0.0), 0.0)
+    assert room.ready_at(50.0) == 50.0
 
 
 def test_a_slot_without_a_response_comes_free_after_transit_and_one_window() -> None:
@@ -47,6 +61,22 @@ def test_a_late_response_changes_nothing_any_more() -> None:
     room.remaining(2.0)
     room.settle(slot, 5.0)
     assert room.ready_at(5.0) == 11.0
+
+
+def test_a_late_response_changes_nothing_even_if_nobody_looked_in_between() -> None:
+    room = window(size=1)
+    slot = spend(room, 0.0)
+    room.settle(slot, 5.0)
+    assert room.ready_at(5.0) == 11.0
+
+
+def test_slots_come_free_in_order_even_if_nobody_looked_in_between() -> None:
+    room = window(size=2)
+    spend(room, 0.0)
+    late = spend(room, 4.5)
+    room.settle(late, 5.0)
+    assert room.ready_at(5.0) == 11.0
+    assert room.remaining(11.0) == 1
 
 
 def test_a_granted_slot_is_held_without_bound() -> None:
@@ -118,11 +148,21 @@ def test_a_window_is_idle_when_it_remembers_nothing() -> None:
     assert room.idle(10.0)
     room.pause(20.0)
     assert not room.idle(19.0)
+    assert room.idle(20.0)
 
 
 def test_an_estimate_counts_who_is_ahead_in_batches_of_a_window() -> None:
     room = window(size=2)
     assert [room.estimate(0.0, ahead) for ahead in range(6)] == [0.0, 0.0, 10.0, 10.0, 20.0, 20.0]
+
+
+def test_an_estimate_beyond_a_pause_knows_when_each_slot_comes_free() -> None:
+    room = window(size=3)
+    room.settle(spend(room, 0.0), 0.5)
+    spend(room, 1.0)
+    spend(room, 1.5)
+    room.pause(8.0)
+    assert [room.estimate(1.6, ahead) for ahead in range(5)] == [10.5, 12.0, 12.5, 20.5, 22.0]
 
 
 def test_an_estimate_takes_a_granted_slot_for_one_that_is_sent_now() -> None:
@@ -155,13 +195,27 @@ def test_at_once_takes_back_what_was_not_sent() -> None:
     assert room.remaining(0.0) == 1
 
 
+def test_at_once_takes_each_slot_back_once() -> None:
+    room = AtOnce(2)
+    first, second = room.take(), room.take()
+    room.release(first)
+    room.release(first)
+    assert room.remaining(0.0) == 1
+    room.refund(second)
+    room.refund(second)
+    assert room.remaining(0.0) == 2
+
+
 def test_at_once_can_be_paused() -> None:
     room = AtOnce(1)
+    assert room.paused_until() == -math.inf
     room.pause(5.0)
     assert room.ready_at(0.0) == 5.0
     assert room.estimate(0.0, 9) == 5.0
     assert room.remaining(0.0) == 0
     assert not room.idle(0.0)
+    assert room.remaining(5.0) == 1
+    assert room.idle(5.0)
 
 
 def test_at_once_shows_its_state() -> None:
@@ -170,18 +224,23 @@ def test_at_once_shows_its_state() -> None:
     assert repr(room) == "<AtOnce 1 of 3>"
 
 
+def seconds(low: int, high: int) -> st.SearchStrategy[float]:
+    """Draw times whose sums are exact, so that the bound can be checked without a tolerance."""
+    return st.integers(low * 1024, high * 1024).map(lambda ticks: ticks / 1024)
+
+
 steps = st.lists(
     st.tuples(
-        st.floats(0.0, 3.0),  # until the next request asks
-        st.floats(0.0, 1.0),  # from sending to arrival, within `transit`
-        st.floats(0.0, 4.0),  # from arrival to the response head
+        seconds(0, 3),  # until the next request asks
+        seconds(0, 1),  # from sending to arrival, within `transit`
+        seconds(0, 4),  # from arrival to the response head
         st.sampled_from(["answered", "lost", "refunded"]),
     ),
     max_size=60,
 )
 
 
-@given(size=st.integers(1, 5), per=st.floats(0.5, 8.0), plan=steps)
+@given(size=st.integers(1, 5), per=seconds(1, 8), plan=steps)
 def test_no_window_of_the_upstream_ever_counts_more_than_the_limit(
     size: int, per: float, plan: list[tuple[float, float, float, str]]
 ) -> None:
