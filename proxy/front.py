@@ -8,14 +8,11 @@ end the body as if it were whole.
 import asyncio
 import json
 import re
-import socket
-import struct
 import traceback
 from collections.abc import Callable
 from typing import Protocol
 
 from aiohttp import HttpVersion11, web
-from aiohttp.http_writer import StreamWriter
 
 from proxy.clock import Clock
 from proxy.errors import (
@@ -33,8 +30,9 @@ from proxy.forwarder import Account, Forwarder
 from proxy.messages import Body, Headers, NoBody, Request, Response
 from proxy.policy.classify import FAULT_OF
 from proxy.policy.credentials import Credentials
-from proxy.policy.headers import downward, prefer_wait
+from proxy.policy.headers import prefer_wait
 from proxy.policy.routes import RouteTable
+from proxy.relay import Relay, abort
 
 _MIB = 1024 * 1024
 _SANE_ID = re.compile(r"[\x21-\x7e]{1,128}")
@@ -51,37 +49,6 @@ class Spool(Body, Protocol):
 
     def close(self) -> None:
         """Free what it holds."""
-
-
-class Relay(web.StreamResponse):
-    """A response whose head is the upstream's own bytes, but for the framing, which is aiohttp's.
-
-    aiohttp would add fields, join repeats that differ in case, and fail at bytes that are no UTF-8.
-    """
-
-    def __init__(self, response: Response) -> None:
-        super().__init__(status=response.status)
-        self._upstream_reason = response.reason
-        self._fields = downward(response)
-        for name, value in self._fields:  # for aiohttp to read its framing off; never written
-            self.headers.add(name.decode("latin-1"), value.decode("latin-1"))
-
-    async def _write_headers(self) -> None:
-        request, writer = self._req, self._payload_writer
-        assert request is not None
-        assert isinstance(writer, StreamWriter)
-        version = request.version
-        line = f"HTTP/{version.major}.{version.minor} {self.status} {self._upstream_reason}\r\n"
-        fields = [field for field in self._fields if field[0].decode("latin-1") in self.headers]
-        fields += [
-            (name.encode(), self.headers[name].encode())
-            for name in ("Transfer-Encoding", "Connection")
-            if name in self.headers
-        ]
-        head = line.encode("utf-8", "surrogateescape") + b"".join(b"%b: %b\r\n" % field for field in fields)
-        writer._headers_buf = head + b"\r\n"
-        writer._headers_written = False
-        writer.send_headers()
 
 
 class Front:
@@ -277,13 +244,7 @@ class Front:
     @staticmethod
     def _abort(http: web.BaseRequest, account: Account, error_class: ErrorClass) -> None:
         account.error_class, account.fault = error_class, FAULT_OF[error_class]
-        if http.transport is None:
-            return
-        if http.version < HttpVersion11:
-            # Its body may end with the connection: only a reset tells that this was not the end.
-            connection = http.transport.get_extra_info("socket")
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        http.transport.abort()
+        abort(http)
 
     def _record(self, request: Request, account: Account, status: int | None) -> None:
         self._events(
