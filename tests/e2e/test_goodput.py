@@ -77,6 +77,6 @@ async def test_a_burst_takes_what_the_limits_allow_and_is_never_refused(
     assert statuses == [200] * REQUESTS
     assert done["by_status"] == {"200": REQUESTS}
     assert done["throttled"] in ({}, dict.fromkeys(done["throttled"], 0))
-    # What is demanded leaves room for a busy machine, and still tells a limiter that waits for the wrong
-    # thing: a window padded by its burst loses 6 % here, a fixed one 12 %.
-    assert seconds - stalls.seconds <= 1.05 * bound
+    # What is demanded leaves room for a busy machine, and for a round trip in each of the six windows that
+    # follow each other; it still tells a limiter that waits for the wrong thing (a padded window loses 6 %).
+    assert seconds - stalls.seconds <= 1.05 * bound + 6 * 2 * transit[1]
