@@ -41,7 +41,7 @@ class Busy:
 
 
 class Ledger(Protocol):
-    """What has been spent, wherever it is kept."""
+    """What has been spent, wherever it is kept. To note the same of a grant twice changes nothing."""
 
     def on_freed(self, freed: Freed) -> None:
         """Call `freed` whenever lanes may have room earlier than `Busy` said."""
@@ -80,8 +80,6 @@ class Turn:
         self.waited = waited
         self.limit = limit
         self.written = False
-        self._sent = False
-        self._over = False
 
     def started(self) -> None:
         """Note that from here on, bytes of the request may leave."""
@@ -89,7 +87,6 @@ class Turn:
 
     def sent(self) -> None:
         """Note that its last byte has left: the upstream counts it within `upstream.transit` of now."""
-        self._sent = True
         self._ledger.sent(self._grant)
 
     async def answered(self) -> None:
@@ -98,14 +95,10 @@ class Turn:
 
     async def end(self) -> None:
         """Give back what can be given back; call when the exchange is over, however it ended."""
-        if self._over:
-            return
-        self._over = True
         if not self.written:
             await self._ledger.refund(self._grant)
             return
-        if not self._sent:
-            self._ledger.sent(self._grant)  # what was written before the break may still arrive
+        self._ledger.sent(self._grant)  # if it was not wholly: what was written may still arrive
         await self._ledger.release(self._grant)
 
 

@@ -55,11 +55,10 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One attempt's end. `outcome` is not closed yet, and `turn` not ended."""
+    """One attempt's end; `outcome` is not closed yet."""
 
     outcome: Response | UpstreamError
     judgement: Judgement
-    turn: Turn
 
 
 class Forwarder:
@@ -162,7 +161,7 @@ class Forwarder:
                     written=turn.written,
                 )
             )
-        return Attempt(outcome, judgement, turn)
+        return Attempt(outcome, judgement)
 
     async def _read_ahead(
         self, request: Request, response: Response
