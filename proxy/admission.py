@@ -163,7 +163,7 @@ class Admission:
 
     def _refuse_if_hopeless(self, request: Request, lanes: Lanes, again: bool) -> None:
         now = self._clock.now()
-        start = self._ledger.estimate((lane, self._line.waiting(lane)) for lane in lanes)
+        start = self._ledger.estimate((lane, self._line.ahead(lane, lanes)) for lane in lanes)
         if start > request.deadline:
             raise _too_late(start - request.deadline)
         if not again and len(self._line) >= self._queue.size:
@@ -189,7 +189,8 @@ class Admission:
             self._line.leave(waiter)
 
     def _expire(self, waiter: Place) -> None:
-        start = self._ledger.estimate((lane, self._line.waiting(lane) - 1) for lane in waiter.lanes)
+        lanes = waiter.lanes
+        start = self._ledger.estimate((lane, self._line.ahead(lane, lanes) - 1) for lane in lanes)
         self._refuse(waiter, _too_late(start - self._clock.now()))
 
     def _refuse(self, waiter: Place, refusal: Refusal) -> None:

@@ -287,6 +287,20 @@ def test_a_turn_under_several_limits_comes_as_late_as_under_the_worst_of_them() 
     run_virtual(main())
 
 
+def test_a_long_wait_for_one_limit_refuses_nobody_who_does_not_need_it() -> None:
+    async def main() -> None:
+        gate = Gate([STANDARD, INFERENCE])
+        inferences = [gate.sending(ticket, target=INVOKE) for ticket in range(12)]
+        await asyncio.sleep(0.5)
+        # Ten wait for the inference limit, and at most two of them go in each of the next windows.
+        turn = await gate.admit(request(ticket=20, deadline=1.0))
+        assert gate.clock.now() == 0.5
+        await turn.end()
+        await asyncio.gather(*inferences)
+
+    run_virtual(main())
+
+
 def test_a_request_whose_wait_turns_out_longer_is_refused_at_its_deadline() -> None:
     async def main() -> None:
         gate = Gate([UPLOADS])

@@ -8,9 +8,12 @@ from one lane while it waits for another, and the cost of a turn does not grow w
 
 import heapq
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
+from typing import TypeVar
 
 from proxy.policy.limits import Lane, Lanes
+
+Key = TypeVar("Key", bound=Hashable)
 
 
 class Place:
@@ -34,6 +37,10 @@ class File:
         self._heap: list[tuple[int, int, Place]] = []
         self._order = 0
         self._gone = 0
+
+    def __len__(self) -> int:
+        """Return how many have not left."""
+        return len(self._heap) - self._gone
 
     def push(self, place: Place) -> None:
         """Add a place; its ticket says where."""
@@ -68,6 +75,9 @@ class Line:
         self._ready: list[tuple[int, int, File]] = []
         self._parked: dict[Lane, list[File]] = {}
         self._waiting: Counter[Lane] = Counter()
+        # Of those who need a lane, how many are parked, at which lane, and anywhere.
+        self._held: Counter[tuple[Lane, Lane]] = Counter()
+        self._held_anywhere: Counter[Lane] = Counter()
         self._size = 0
         self._order = 0
 
@@ -78,9 +88,13 @@ class Line:
         parked = {f"{lane.limit}/{lane.key}": len(files) for lane, files in self._parked.items()}
         return f"<Line {self._size} waiting in {len(self._files)} files, parked at {parked}>"
 
-    def waiting(self, lane: Lane) -> int:
-        """Return how many wait that need this lane."""
-        return self._waiting[lane]
+    def ahead(self, lane: Lane, lanes: Lanes) -> int:
+        """Return how many will go through a lane before a newcomer that needs `lanes`.
+
+        Those who need it too, but wait for a lane that the newcomer does not need, let it pass.
+        """
+        with_us = sum(self._held[lane, at] for at in lanes)
+        return self._waiting[lane] - self._held_anywhere[lane] + with_us
 
     def depths(self) -> Iterator[tuple[Lane, int]]:
         """Yield every lane that somebody waits for, with how many do."""
@@ -97,7 +111,9 @@ class Line:
             file = self._files[place.lanes] = File(place.lanes)
         file.push(place)
         self._size += 1
-        self._waiting.update(place.lanes)
+        for lane in place.lanes:
+            self._waiting[lane] += 1
+        self._hold(file, 1)
         if file.parked_at is None:
             self._offer(file)
 
@@ -108,10 +124,9 @@ class Line:
         place.gone = True
         self._size -= 1
         for lane in place.lanes:
-            self._waiting[lane] -= 1
-            if not self._waiting[lane]:
-                del self._waiting[lane]
+            _add(self._waiting, lane, -1)
         file = self._files[place.lanes]
+        self._hold(file, -1)
         file.left()
         if file.head() is None:
             self._forget(file)
@@ -133,15 +148,24 @@ class Line:
     def park(self, file: File, lane: Lane) -> None:
         """Ask this file no more until the lane may have room."""
         file.parked_at = file.blocked_by = lane
+        self._hold(file, len(file))
         self._parked.setdefault(lane, []).append(file)
 
     def unpark(self, lane: Lane) -> bool:
         """Offer turns again to those who wait for this lane; tell whether there were any."""
         files = self._parked.pop(lane, [])
         for file in files:
+            self._hold(file, -len(file))
             file.parked_at = None
             self._offer(file)
         return bool(files)
+
+    def _hold(self, file: File, change: int) -> None:
+        """Count so many more, or less, of a file that is parked; of another, nothing."""
+        if file.parked_at is not None:
+            for lane in file.lanes:
+                _add(self._held, (lane, file.parked_at), change)
+                _add(self._held_anywhere, lane, change)
 
     def _offer(self, file: File) -> None:
         head = file.head()
@@ -156,3 +180,10 @@ class Line:
             parked.remove(file)
             if not parked:
                 del self._parked[file.parked_at]
+
+
+def _add(counter: Counter[Key], key: Key, change: int) -> None:
+    """Change a count, and forget one that is nothing."""
+    counter[key] += change
+    if not counter[key]:
+        del counter[key]

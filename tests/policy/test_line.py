@@ -76,7 +76,6 @@ def test_who_left_is_gone_at_once() -> None:
     line.leave(first)
     line.leave(first)
     assert len(line) == 1
-    assert line.waiting(A) == 1
     assert dict(line.depths()) == {A: 1, B: 1}
     line.leave(second)
     assert len(line) == 0
@@ -105,6 +104,27 @@ def test_the_last_parked_file_takes_its_lane_with_it() -> None:
     line.park(candidate[0], A)
     line.leave(place)
     assert not line.unpark(A)
+
+
+def test_those_who_wait_for_what_a_newcomer_does_not_need_are_not_ahead_of_it() -> None:
+    line = Line()
+    first, _, third = joined(line, (1, (A, B)), (2, (A, B)), (3, (A,)))
+    assert line.ahead(A, (A,)) == line.ahead(A, (A, B)) == 3
+    candidate = line.next()
+    assert candidate is not None
+    line.park(candidate[0], B)
+    assert line.ahead(A, (A,)) == 1
+    assert line.ahead(A, (A, B)) == 3
+    assert line.ahead(B, (A, B)) == 2
+    joined(line, (4, (A, B)))
+    line.leave(first)
+    line.leave(third)
+    assert (line.ahead(A, (A,)), line.ahead(A, (A, B)), line.ahead(B, (A, B))) == (0, 2, 2)
+    line.unpark(B)
+    assert line.ahead(A, (A,)) == 2
+    assert heads(line) == [2, 4]
+    assert not line._held
+    assert not line._held_anywhere
 
 
 def test_those_who_left_do_not_pile_up() -> None:
@@ -178,6 +198,8 @@ def test_nobody_is_lost_and_like_requests_keep_their_order(
             gone = sum(entry[2].gone for entry in file._heap)
             assert file._gone == gone <= len(file._heap) / 2
     assert len(line) == len(waiting)
+    for lane in (A, B):
+        assert line.ahead(lane, (A, B)) == sum(lane in place.lanes for place in waiting)
     line.unpark(A)
     line.unpark(B)
     assert heads(line) == sorted(place.ticket for place in waiting)
