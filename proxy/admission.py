@@ -154,7 +154,7 @@ class Admission:
     async def _grant(self, request: Request, lanes: Lanes, again: bool) -> tuple[Grant, str]:
         if self._closing.is_set():
             raise _stopping()
-        if not self._line:  # nobody to overtake
+        if not any(self._line.ahead(lane, lanes) for lane in lanes):  # nobody to overtake
             outcome = await self._ledger.take(lanes)
             if not isinstance(outcome, Busy):
                 return outcome, "none"

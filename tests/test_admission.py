@@ -358,6 +358,20 @@ def test_a_time_that_turned_out_too_late_is_forgotten_when_it_comes() -> None:
     run_virtual(main())
 
 
+def test_a_full_queue_refuses_nobody_who_need_not_wait() -> None:
+    async def main() -> None:
+        gate = Gate([STANDARD, INFERENCE], Queue(size=1))
+        inferences = [gate.sending(ticket, target=INVOKE) for ticket in range(3)]
+        await asyncio.sleep(0.5)
+        assert len(gate.admission.line) == 1
+        await gate.send(request(ticket=10))
+        await gate.send(request(ticket=11, target=INVOKE, credential="other"))
+        assert gate.went[2:] == [(10, 0.5), (11, 0.5)]
+        await asyncio.gather(*inferences)
+
+    run_virtual(main())
+
+
 @pytest.mark.parametrize("first", ["the client", "the deadline"])
 def test_a_client_that_leaves_at_its_very_deadline_has_left(first: str) -> None:
     async def main() -> None:
