@@ -16,6 +16,7 @@ import aiohttp
 from proxy.app import App, signalled
 from proxy.config import DOCUMENTED_LIMITS, Limit, Settings, load
 from proxy.sandbox import Rate, Sandbox, SandboxSettings
+from proxy.telemetry.metrics import PREFIX
 
 _KEY = "avk_demo"
 _SPEED = 10
@@ -155,13 +156,13 @@ class Burst:
 
 
 async def _metrics(app: App) -> dict[str, float]:
-    """Return the proxy's own totals, as a scraper would see them: series name -> sum over its labels."""
+    """Return the totals that a scraper would see: series name, without its prefix -> sum over its labels."""
     totals: dict[str, float] = {}
     async with aiohttp.ClientSession() as session, session.get(app.admin_url + "/metrics") as response:
         for line in (await response.text()).splitlines():
             if line and not line.startswith("#"):
                 series, value = line.rsplit(" ", 1)
-                name = series.partition("{")[0]
+                name = series.partition("{")[0].removeprefix(f"{PREFIX}_")
                 totals[name] = totals.get(name, 0.0) + float(value)
     return totals
 
@@ -180,13 +181,13 @@ def report(answers: Counter[int], seconds: float, ledger: dict[str, Any], metric
         ("answered", ", ".join(f"{count} x {status}" for status, count in sorted(answers.items()))),
         (
             "waited in line",
-            f"{metrics.get('avala_proxy_queue_wait_seconds_sum', 0.0):.0f} s in all, nobody was refused"
-            if not metrics.get("avala_proxy_rejected_total")
-            else f"{metrics['avala_proxy_rejected_total']:.0f} refused",
+            f"{metrics.get('queue_wait_seconds_sum', 0.0):.0f} s in all, nobody was refused"
+            if not metrics.get("rejected_total")
+            else f"{metrics['rejected_total']:.0f} refused",
         ),
         (
             "failures of the API",
-            f"{_failures(ledger)}, cured by {metrics.get('avala_proxy_retries_total', 0):.0f} retries",
+            f"{_failures(ledger)}, cured by {metrics.get('retries_total', 0):.0f} retries",
         ),
         (
             "sent to the API",
