@@ -67,7 +67,7 @@ class App:
         self._restore_stdlib = quiet_stdlib(self._logger)
         front, admin, listen = self._front, self._admin, self.settings.listen
         try:
-            self.url = await self._listen(front.handle, front.malformed, listen.address, "--listen")
+            self.url = await self._listen(front.handle, front.malformed, listen.addresses[0], "--listen")
             self.admin_url = await self._listen(
                 admin.handle, admin.malformed, listen.admin_address, "--admin-listen"
             )
@@ -82,7 +82,7 @@ class App:
             self._limits, clock, transit=settings.upstream.transit, clock_drift=settings.upstream.clock_drift
         )
         self._admission = Admission(self._ledger, Pacing(settings.limits), settings.queue, clock)
-        self._upstream = Upstream(settings.upstream)
+        self._upstream = Upstream(settings.upstream, settings.headers)
         forwarder = Forwarder(
             self._admission,
             self._upstream,

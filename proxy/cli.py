@@ -25,7 +25,11 @@ _CONFIG = click.option(
     "--config", "path", type=click.Path(path_type=Path), help="TOML file; see config/avala.toml."
 )
 _LISTEN = click.option(
-    "--listen", metavar="HOST:PORT", help="Where clients connect.  [default: 127.0.0.1:8080]"
+    "--listen",
+    multiple=True,
+    metavar="ADDRESS",
+    help="Where clients connect: HOST:PORT, https://HOST:PORT or unix:/path; several times for several."
+    "  [default: 127.0.0.1:8080]",
 )
 _ADMIN = click.option(
     "--admin-listen", metavar="HOST:PORT", help="Metrics and status.  [default: 127.0.0.1:9464]"
@@ -34,10 +38,10 @@ _UPSTREAM = click.option("--upstream", metavar="URL", help="The API.  [default: 
 
 
 def _overrides(
-    listen: str | None, admin_listen: str | None, upstream: str | None
+    listen: tuple[str, ...], admin_listen: str | None, upstream: str | None
 ) -> dict[str, dict[str, Any]]:
-    given = {
-        "listen": {"address": listen, "admin_address": admin_listen},
+    given: dict[str, dict[str, Any]] = {
+        "listen": {"addresses": list(listen) or None, "admin_address": admin_listen},
         "upstream": {"base_url": upstream},
     }
     return {
@@ -52,7 +56,7 @@ def _overrides(
 @_LISTEN
 @_ADMIN
 @_UPSTREAM
-def serve(path: Path | None, listen: str | None, admin_listen: str | None, upstream: str | None) -> None:
+def serve(path: Path | None, listen: tuple[str, ...], admin_listen: str | None, upstream: str | None) -> None:
     """Run the proxy until SIGTERM or Ctrl-C."""
     from proxy.app import StartError, serve
     from proxy.config import load
@@ -71,7 +75,7 @@ def serve(path: Path | None, listen: str | None, admin_listen: str | None, upstr
 @_LISTEN
 @_ADMIN
 @_UPSTREAM
-def check(path: Path | None, listen: str | None, admin_listen: str | None, upstream: str | None) -> None:
+def check(path: Path | None, listen: tuple[str, ...], admin_listen: str | None, upstream: str | None) -> None:
     """Validate a configuration and print the effective one; secrets are masked."""
     from proxy.config import load
     from proxy.config_report import ConfigError, effective

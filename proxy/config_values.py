@@ -11,7 +11,15 @@ import re
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_core import PydanticCustomError
 
 ADDRESS = "HOST:PORT with a port from 0 (any free one) to 65535, such as 127.0.0.1:8080 or [::1]:8080"
@@ -26,6 +34,7 @@ _SEGMENT = r"/(?!\.{1,2}(?:/|$))(?:[A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})
 _PREFIX = re.compile(rf"(?:{_SEGMENT})*/?")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _PATTERN = re.compile(r"/[^\s?#]*")
+_SHOWN = re.compile(r"[!-~]{16,1024}")
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -136,6 +145,20 @@ def directory(text: str) -> str:
     return text
 
 
+def readable_file(text: str) -> str:
+    """Check that a file can be read; raises UnfitError."""
+    if not (Path(text).is_file() and os.access(text, os.R_OK)):
+        raise UnfitError("is no file that can be read", "a file that the proxy's user may read")
+    return text
+
+
+def token(secret: SecretStr) -> SecretStr:
+    """Check what clients show to be let in: long enough not to be guessed, and fit for a header field."""
+    if _SHOWN.fullmatch(secret.get_secret_value()) is None:
+        raise ValueError("16 to 1024 visible ASCII characters, such as `openssl rand -hex 16` prints")
+    return secret
+
+
 def limit_name(text: str) -> str:
     """Check that a limit's name is not taken; raises UnfitError."""
     if text == "none":
@@ -145,38 +168,9 @@ def limit_name(text: str) -> str:
     return text
 
 
-def collide(one: str, other: str) -> bool:
-    """Tell whether two addresses cannot be listened on at the same time."""
-    (host, port), (other_host, other_port) = parse_address(one), parse_address(other)
-    host, other_host = _plain(host), _plain(other_host)
-    return port == other_port != 0 and (_covers(host, other_host) or _covers(other_host, host))
-
-
-def leads_to(url: str, listening: str) -> bool:
-    """Tell whether requests sent to a base URL would arrive at this address of ours."""
-    _, host, port, _ = parse_base_url(url)
-    our_host, our_port = parse_address(listening)
-    host, our_host = _plain(host), _plain(our_host)
-    return port == our_port and (host == our_host or (_is_here(host) and _covers(our_host, host)))
-
-
-def _plain(host: str) -> str:
-    return "127.0.0.1" if host.rstrip(".") == "localhost" else host
-
-
-def _covers(host: str, other: str) -> bool:
-    return host in (other, "::" if ":" in other else "0.0.0.0")
-
-
-def _is_here(host: str) -> bool:
-    try:
-        ip = ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return ip.is_loopback or ip.is_unspecified
-
-
 Seconds = Annotated[float, Field(gt=0)]
+ReadableFile = Annotated[str, AfterValidator(readable_file)]
+Token = Annotated[SecretStr, AfterValidator(token)]
 Address = Annotated[str, AfterValidator(address)]
 BaseUrl = Annotated[str, AfterValidator(base_url)]
 HeaderNames = Annotated[tuple[Annotated[str, AfterValidator(header_name)], ...], AfterValidator(some)]

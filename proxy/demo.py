@@ -87,7 +87,7 @@ def _settings(upstream: str) -> Settings:
         None,
         {
             "upstream": {"base_url": upstream},
-            "listen": {"address": "127.0.0.1:0", "admin_address": "127.0.0.1:0"},
+            "listen": {"addresses": ["127.0.0.1:0"], "admin_address": "127.0.0.1:0"},
             "limits": [limit.model_dump(exclude_none=True) for limit in scaled_limits()],
             "log": {"format": "json"},
         },

@@ -49,6 +49,9 @@ class ErrorClass(StrEnum):
     QUEUE_TIMEOUT = "queue_timeout"
     REQUEST_TOO_LARGE = "request_too_large"
     BAD_REQUEST = "bad_request"
+    REQUEST_TIMEOUT = "request_timeout"
+    TOO_MANY_CONNECTIONS = "too_many_connections"
+    UNAUTHORIZED_CLIENT = "unauthorized_client"
     SHUTTING_DOWN = "shutting_down"
     CLIENT_DISCONNECTED = "client_disconnected"
     INTERNAL_ERROR = "internal_error"
@@ -66,6 +69,9 @@ PROXY_STATUS = {
     ErrorClass.QUEUE_TIMEOUT: "connection_limit_reached",
     ErrorClass.REQUEST_TOO_LARGE: "http_request_error",
     ErrorClass.BAD_REQUEST: "http_request_error",
+    ErrorClass.REQUEST_TIMEOUT: "http_request_error",
+    ErrorClass.TOO_MANY_CONNECTIONS: "connection_limit_reached",
+    ErrorClass.UNAUTHORIZED_CLIENT: "http_request_denied",
     ErrorClass.SHUTTING_DOWN: "destination_unavailable",
     ErrorClass.INTERNAL_ERROR: "proxy_internal_error",
 }
@@ -77,17 +83,24 @@ class UpstreamError(Exception):
 
     `written` is False only when not one byte of the request has left: then a repeat is safe whatever the
     method. `detail` is a sentence for people and never holds a header's value. `status` is set when the
-    head came and the body did not.
+    head came and the body did not. `proxy_status` is RFC 9209's name where it says more than the class.
     """
 
     def __init__(
-        self, error_class: ErrorClass, detail: str, *, written: bool, status: int | None = None
+        self,
+        error_class: ErrorClass,
+        detail: str,
+        *,
+        written: bool,
+        status: int | None = None,
+        proxy_status: str | None = None,
     ) -> None:
         super().__init__(detail)
         self.status = status
         self.error_class = error_class
         self.detail = detail
         self.written = written
+        self.proxy_status = proxy_status or PROXY_STATUS.get(error_class, "proxy_internal_error")
 
     def __repr__(self) -> str:
         return f"<UpstreamError {self.error_class} written={self.written}: {self.detail}>"
@@ -98,6 +111,8 @@ class Refusal(Exception):
 
     status: int = 500
     error_class: ErrorClass = ErrorClass.INTERNAL_ERROR
+    kind: str = ""
+    """What `code` says after `proxy_`, where that is not the error class."""
 
     def __init__(self, detail: str, *, retry_after: int | None = None) -> None:
         super().__init__(detail)
@@ -107,7 +122,7 @@ class Refusal(Exception):
     @property
     def code(self) -> str:
         """The stable name of this answer in its JSON body."""
-        return f"proxy_{self.error_class}"
+        return f"proxy_{self.kind or self.error_class}"
 
     @property
     def proxy_status(self) -> str:
@@ -120,6 +135,48 @@ class BadRequest(Refusal):
 
     status = 400
     error_class = ErrorClass.BAD_REQUEST
+
+
+class TargetTooLong(BadRequest):
+    """The request target is longer than `listen.max_target`."""
+
+    status = 414
+    kind = "target_too_long"
+
+
+class HeadTooLarge(BadRequest):
+    """The request head, a field of it, or the number of its fields exceeds what is allowed."""
+
+    status = 431
+    kind = "head_too_large"
+
+
+class UpgradeRefused(BadRequest):
+    """Another protocol is asked for, such as WebSocket, which the proxy does not carry."""
+
+    status = 501
+    kind = "upgrade_refused"
+
+
+class RequestTimeout(Refusal):
+    """The request did not arrive in time."""
+
+    status = 408
+    error_class = ErrorClass.REQUEST_TIMEOUT
+
+
+class TooManyConnections(Refusal):
+    """As many clients are connected as may be."""
+
+    status = 503
+    error_class = ErrorClass.TOO_MANY_CONNECTIONS
+
+
+class UnauthorizedClient(Refusal):
+    """The client has to show a token, and showed none that is known."""
+
+    status = 401
+    error_class = ErrorClass.UNAUTHORIZED_CLIENT
 
 
 class RequestTooLarge(Refusal):
@@ -160,5 +217,11 @@ class UpstreamFailed(Refusal):
     def __init__(self, error: UpstreamError) -> None:
         super().__init__(error.detail)
         self.error_class = error.error_class
+        self._proxy_status = error.proxy_status
         timed_out = error.error_class in (ErrorClass.CONNECTION_TIMEOUT, ErrorClass.READ_TIMEOUT)
         self.status = 504 if timed_out else 502
+
+    @property
+    def proxy_status(self) -> str:
+        """The error type of RFC 9209."""
+        return self._proxy_status

@@ -7,7 +7,12 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from proxy.config import ConfigError, Limit, Match, Pace, Settings, load, parse_address
+from proxy.config import ConfigError, Limit, Match, Pace, Settings, load
+from proxy.config_places import Place
+
+TABLES = (
+    "one of upstream, listen, credential, clients, headers, links, limits, queue, retry, body, log, metrics"
+)
 
 
 @pytest.fixture(autouse=True)
@@ -129,12 +134,13 @@ def test_everything_wrong_is_said_at_once_with_where_it_is_written(
     )
     monkeypatch.setenv("AVALA_PROXY_RETRY__MAX_RETRIES", "-1")
     monkeypatch.setenv("AVALA_PROXY_RETRY__BSE", "1")
-    told = refusals(file, {"listen": {"address": "nowhere"}})
+    told = refusals(file, {"listen": {"addresses": ["nowhere"]}})
     assert told == [
         "retry.bse (from the environment variable AVALA_PROXY_RETRY__BSE) is not a setting; "
         "allowed: retry.base (the nearest)",
-        'listen.address (from the command line) is "nowhere"; allowed: HOST:PORT with a port from 0 '
-        "(any free one) to 65535, such as 127.0.0.1:8080 or [::1]:8080",
+        'listen.addresses[0] (from the command line) is "nowhere"; allowed: HOST:PORT, https://HOST:PORT or '
+        "unix:/path, such as 127.0.0.1:8080, https://0.0.0.0:8443 or unix:/run/avala-proxy.sock; port 0 is "
+        "any free one",
         f"limits[0].per in {file} is -1; allowed: a number above 0",
         f'queue.size in {file} is "many"; allowed: a whole number of at least 0',
         f"queue.lengthiest_wait in {file} is not a setting; allowed: queue.longest_wait (the nearest)",
@@ -194,7 +200,7 @@ def test_a_file_that_is_missing_does_not_hide_what_else_is_wrong(
         (
             '[listen]\nadmin_address = "127.0.0.1:8080"',
             "listen.admin_address in FILE is where clients connect too; "
-            "allowed: another port than listen.address has",
+            "allowed: another port than listen.addresses have",
         ),
         (
             "max_retries = 1",
@@ -202,8 +208,7 @@ def test_a_file_that_is_missing_does_not_hide_what_else_is_wrong(
         ),
         (
             '_env_file = "x"',
-            "_env_file in FILE is not a setting; "
-            "allowed: one of upstream, listen, limits, queue, retry, body, log, metrics",
+            "_env_file in FILE is not a setting; allowed: " + TABLES,
         ),
         (
             '[[retry.routes]]\npaths = ["x"]\nrepeat = "always"',
@@ -262,8 +267,7 @@ def test_a_wrong_value_is_told_with_what_is_allowed(file: Path, text: str, told:
         (
             "FOO",
             "1",
-            "foo {} is not a setting; "
-            "allowed: one of upstream, listen, limits, queue, retry, body, log, metrics",
+            "foo {} is not a setting; allowed: " + TABLES,
         ),
         (
             "LIMITS__0__PER",
@@ -296,7 +300,7 @@ def test_a_wrong_variable_is_told_with_its_name(
 
 
 def test_a_rule_over_two_variables_names_the_one_that_breaks_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AVALA_PROXY_LISTEN__ADDRESS", "127.0.0.1:9464")
+    monkeypatch.setenv("AVALA_PROXY_LISTEN__ADDRESSES", '["127.0.0.1:9464"]')
     assert refusals()[0].startswith("listen.admin_address is where clients connect too")
     monkeypatch.setenv("AVALA_PROXY_LISTEN__ADMIN_ADDRESS", "127.0.0.1:9464")
     variable = "(from the environment variable AVALA_PROXY_LISTEN__ADMIN_ADDRESS)"
@@ -368,4 +372,5 @@ def test_models_say_what_is_wrong_when_they_are_made_directly() -> None:
 
 
 def test_addresses_are_split_for_whoever_listens() -> None:
-    assert parse_address(Settings().listen.address) == ("127.0.0.1", 8080)
+    assert Settings().listen.places == (Place("http", "127.0.0.1", 8080),)
+    assert Settings().listen.admin_place == Place("http", "127.0.0.1", 9464)

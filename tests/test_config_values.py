@@ -132,44 +132,6 @@ def test_path_patterns_begin_with_a_slash_and_have_no_query() -> None:
             values.path_pattern(text)
 
 
-@pytest.mark.parametrize(
-    ("one", "other", "do"),
-    [
-        ("127.0.0.1:80", "127.0.0.1:80", True),
-        ("127.0.0.1:80", "127.0.0.1:81", False),
-        ("127.0.0.1:0", "127.0.0.1:0", False),
-        ("127.0.0.1:80", "127.0.0.2:80", False),
-        ("localhost:80", "127.0.0.1:80", True),
-        ("0.0.0.0:80", "127.0.0.1:80", True),
-        ("10.0.0.1:80", "0.0.0.0:80", True),
-        ("[::]:80", "[::1]:80", True),
-        ("[::]:80", "0.0.0.0:80", False),  # asyncio listens on IPv6 alone
-    ],
-)
-def test_two_addresses_collide_on_one_port_of_one_host(one: str, other: str, do: bool) -> None:
-    assert values.collide(one, other) is do
-
-
-@pytest.mark.parametrize(
-    ("url", "listening", "does"),
-    [
-        ("http://127.0.0.1:8080", "127.0.0.1:8080", True),
-        ("http://localhost:8080/prefix", "127.0.0.1:8080", True),
-        ("http://localhost:8080", "0.0.0.0:8080", True),
-        ("http://127.0.0.2:8080", "0.0.0.0:8080", True),
-        ("http://[::1]:8080", "[::]:8080", True),
-        ("http://box.internal:8080", "box.internal:8080", True),
-        ("http://localhost", "127.0.0.1:80", True),
-        ("http://api.internal:8080", "0.0.0.0:8080", False),
-        ("http://10.0.0.1:8080", "0.0.0.0:8080", False),
-        ("http://127.0.0.1:8081", "127.0.0.1:8080", False),
-        ("http://[::1]:8080", "127.0.0.1:8080", False),
-    ],
-)
-def test_a_url_leads_to_an_address_on_the_same_machine_and_port(url: str, listening: str, does: bool) -> None:
-    assert values.leads_to(url, listening) is does
-
-
 def test_a_directory_is_one_that_takes_files(tmp_path: Path) -> None:
     assert values.directory(str(tmp_path)) == str(tmp_path)
     for text in (str(tmp_path / "missing"), __file__):

@@ -13,7 +13,7 @@ def kinds(kind: type[Refusal] = Refusal) -> list[type[Refusal]]:
 @pytest.mark.parametrize("kind", [kind for kind in kinds() if kind is not UpstreamFailed])
 def test_a_refusal_says_who_made_it(kind: type[Refusal]) -> None:
     refusal = kind("No.", retry_after=3)
-    assert refusal.code == f"proxy_{kind.error_class}"
+    assert refusal.code == f"proxy_{kind.kind or kind.error_class}"
     assert 400 <= refusal.status < 600
     assert refusal.proxy_status
     assert refusal.retry_after == 3
@@ -25,6 +25,18 @@ def test_a_network_failure_becomes_a_gateways_answer(error_class: ErrorClass) ->
     assert failed.status == (504 if error_class.endswith("_timeout") else 502)
     assert failed.proxy_status
     assert failed.detail == "It broke."
+
+
+def test_no_two_refusals_share_a_code() -> None:
+    codes = [kind("No.").code for kind in kinds() if kind not in (Refusal, UpstreamFailed)]
+    assert len(codes) == len(set(codes))
+
+
+def test_a_network_failure_may_be_named_more_exactly_than_its_class() -> None:
+    error = UpstreamError(
+        ErrorClass.RESPONSE_INCOMPLETE, "No.", written=True, proxy_status="http_protocol_error"
+    )
+    assert UpstreamFailed(error).proxy_status == "http_protocol_error"
 
 
 def test_an_error_shows_what_matters_of_it() -> None:

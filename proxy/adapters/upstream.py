@@ -34,8 +34,9 @@ _SMALL_BODY = 64 * 1024
 class Upstream:
     """Send requests to one origin; each call is one attempt, never more."""
 
-    def __init__(self, settings: config.Upstream) -> None:
+    def __init__(self, settings: config.Upstream, headers: config.Headers) -> None:
         self._settings = settings
+        self._headers = headers
         origin = URL(settings.base_url)
         self._prefix = origin.raw_path.rstrip("/")
         self._host = settings.base_url.partition("://")[2].partition("/")[0].encode("ascii")
@@ -119,9 +120,9 @@ class Upstream:
             request,
             host=self._host,
             size=request.body.size,
-            via=b"1.1 avala-proxy",
+            via=self._headers.via,
             credential_headers=self._settings.credential_headers,
-            forwarded=self._settings.forwarded,
+            forwarded=self._headers.forwarded,
         )
         line = f"{request.method} {self._prefix}{request.target} HTTP/1.1\r\n"
         # aiohttp's parser decodes a target so; this gives the client's bytes back.

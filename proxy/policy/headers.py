@@ -30,6 +30,8 @@ HOP_BY_HOP = frozenset(
 FOR_THE_PROXY = frozenset({b"avala-proxy-client", b"expect"})
 """Meant for us: who is calling, and whether to send the body (it has been read already)."""
 
+VIA = b"1.1 avala-proxy"
+
 END_TO_END = re.compile(
     rb"accept(-.+)?|age|allow|authorization|cache-control|content-.+|cookie|date|etag|expires|forwarded|host"
     rb"|idempotency-key|if-.+|last-modified|link|location|origin|prefer|priority|range|retry-after|server"
@@ -55,19 +57,20 @@ def upward(
     *,
     host: bytes,
     size: int | None,
-    via: bytes,
+    via: bool,
     credential_headers: Sequence[str],
     forwarded: bool,
 ) -> Fields:
     """Make the fields that the upstream gets.
 
-    `host` is the upstream's; `size` the body's bytes, None when there is none; `via` our entry in `Via`
-    (`1.1 avala-proxy`). With `forwarded`, `X-Forwarded-For`, `-Proto` and `-Host` tell of the client.
+    `host` is the upstream's; `size` the body's bytes, None when there is none. With `via`, `Via` names us
+    (RFC 9110 section 7.6.3). With `forwarded`, `X-Forwarded-For`, `-Proto` and `-Host` tell of the client.
     """
     credentials = frozenset(name.lower().encode() for name in credential_headers)
     dropped = FOR_THE_PROXY | HOP_BY_HOP | (_named_away(request.headers) - credentials)
     fields = _reframed(request.headers, host, size, dropped)
-    _say(fields, b"Via", via)
+    if via:
+        _say(fields, b"Via", VIA)
     if forwarded:
         _say_forwarded(fields, request)
     if b"x-request-id" not in request.headers:

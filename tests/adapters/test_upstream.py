@@ -53,7 +53,9 @@ async def running(script: Script, **settings: float | bool) -> AsyncIterator[tup
     server = Server(script)
     listener = await asyncio.start_server(server.serve, "127.0.0.1", 0)
     server.url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
-    upstream = Upstream(config.Upstream.model_validate({"base_url": server.url, **settings}))
+    upstream = Upstream(
+        config.Upstream.model_validate({"base_url": server.url, **settings}), config.Headers()
+    )
     try:
         yield server, upstream
     finally:
@@ -119,7 +121,7 @@ async def test_the_head_goes_up_as_it_came_but_for_host_and_what_the_proxy_adds(
 
 async def test_a_base_url_may_have_a_path() -> None:
     async with running(answering(OK)) as (server, upstream):
-        prefixed = Upstream(config.Upstream(base_url=server.url + "/prefix"))
+        prefixed = Upstream(config.Upstream(base_url=server.url + "/prefix"), config.Headers())
         await read(await prefixed.send(ask(), Marks()))
         await prefixed.close()
         assert server.heads[0].startswith(b"GET /prefix/api/v1/x/")
@@ -296,7 +298,7 @@ async def test_an_upload_whose_connection_breaks_is_a_broken_connection() -> Non
     ],
 )
 async def test_without_a_connection_nothing_was_written(url: str, error_class: ErrorClass) -> None:
-    upstream = Upstream(config.Upstream(base_url=url))
+    upstream = Upstream(config.Upstream(base_url=url), config.Headers())
     marks = Marks()
     with pytest.raises(UpstreamError) as raised:
         await upstream.send(ask(), marks)
@@ -316,7 +318,9 @@ async def test_a_host_that_does_not_accept_in_time_is_named_so() -> None:
             other.setblocking(False)
             other.connect_ex(("127.0.0.1", port))
             waiting.append(other)
-        upstream = Upstream(config.Upstream(base_url=f"http://127.0.0.1:{port}", connect_timeout=0.2))
+        upstream = Upstream(
+            config.Upstream(base_url=f"http://127.0.0.1:{port}", connect_timeout=0.2), config.Headers()
+        )
         error = await failure(upstream)
         await upstream.close()
         for other in waiting:
@@ -326,7 +330,9 @@ async def test_a_host_that_does_not_accept_in_time_is_named_so() -> None:
 
 async def test_a_host_that_does_not_speak_tls_is_named_so() -> None:
     async with running(answering(OK)) as (server, _):
-        upstream = Upstream(config.Upstream(base_url=server.url.replace("http://", "https://")))
+        upstream = Upstream(
+            config.Upstream(base_url=server.url.replace("http://", "https://")), config.Headers()
+        )
 
         async def hello(_: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await reader.read(10)

@@ -58,7 +58,7 @@ async def running(sandbox: SandboxSettings | None = None, **overrides: Any) -> A
     async with api.running() as upstream:
         tables: dict[str, Any] = {
             "upstream": {"base_url": upstream},
-            "listen": {"address": "127.0.0.1:0", "admin_address": "127.0.0.1:0", "grace": 1.0},
+            "listen": {"addresses": ["127.0.0.1:0"], "admin_address": "127.0.0.1:0", "grace": 1.0},
             "log": {"format": "json"},
         }
         for name, table in overrides.items():
