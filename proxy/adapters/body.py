@@ -8,12 +8,13 @@ threads, so that a slow disk never stops the event loop.
 import asyncio
 import os
 import tempfile
-from collections.abc import AsyncIterator
-from typing import IO
+from collections.abc import AsyncIterator, Callable
+from typing import IO, Any, TypeVar
 
 from proxy import config
 
 _PIECE = 256 * 1024
+_T = TypeVar("_T")
 
 
 class Spools:
@@ -49,7 +50,8 @@ class Spool:
         self._claimed = 0
         self._pending: list[bytes] = []
         self._pending_size = 0
-        self._file: IO[bytes] | None = None
+        self._file: _File | None = None
+        self._work: asyncio.Future[Any] | None = None
         self._received = 0
 
     def __repr__(self) -> str:
@@ -82,8 +84,8 @@ class Spool:
         content = b"".join(self._pending)
         self._forget()
         if self._file is None:
-            self._file = await asyncio.to_thread(_unnamed_file, self._directory)
-        await asyncio.to_thread(_write_all, self._file.fileno(), content)
+            self._file = _File(self._directory)
+        await self._in_thread(self._file.write, content)
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Read it from the start."""
@@ -92,9 +94,14 @@ class Spool:
                 yield b"".join(self._pending)
             return
         offset = 0
-        while piece := await asyncio.to_thread(os.pread, self._file.fileno(), _PIECE, offset):
+        while piece := await self._in_thread(self._file.read, offset):
             offset += len(piece)
             yield piece
+
+    async def _in_thread(self, work: Callable[..., _T], *arguments: Any) -> _T:
+        """Leave the event loop alone; what has begun is not given up, even if nobody waits for it."""
+        self._work = asyncio.get_running_loop().run_in_executor(None, work, *arguments)
+        return await asyncio.shield(self._work)
 
     def _forget(self) -> None:
         self._pending.clear()
@@ -103,17 +110,43 @@ class Spool:
         self._claimed = 0
 
     def close(self) -> None:
-        """Free the memory and the disk."""
+        """Free the memory, and the disk as soon as no thread is at it.
+
+        Not before: a descriptor's number is soon that of another file, or of somebody's connection, and the
+        thread would go on writing there.
+        """
         self._forget()
+        if self._file is None:
+            return
+        if self._work is None or self._work.done():
+            self._file.close()
+        else:
+            self._work.add_done_callback(self._file.abandoned)
+
+
+class _File:
+    """A temporary file without a name; its methods may take long, and run in threads."""
+
+    def __init__(self, directory: str | None) -> None:
+        self._directory = directory
+        self._file: IO[bytes] | None = None
+
+    def write(self, content: bytes) -> None:
+        if self._file is None:
+            self._file = tempfile.TemporaryFile(buffering=0, dir=self._directory)  # noqa: SIM115 - see `close`
+        view = memoryview(content)
+        while view:
+            view = view[os.write(self._file.fileno(), view) :]
+
+    def read(self, offset: int) -> bytes:
+        assert self._file is not None, "it is read only after it was written"
+        return os.pread(self._file.fileno(), _PIECE, offset)
+
+    def close(self) -> None:
         if self._file is not None:
             self._file.close()
 
-
-def _unnamed_file(directory: str | None) -> IO[bytes]:
-    return tempfile.TemporaryFile(buffering=0, dir=directory)
-
-
-def _write_all(fd: int, content: bytes) -> None:
-    view = memoryview(content)
-    while view:
-        view = view[os.write(fd, view) :]
+    def abandoned(self, work: asyncio.Future[Any]) -> None:
+        """Close it after work whose end nobody waited for; whether that failed matters to nobody."""
+        work.exception()
+        self.close()

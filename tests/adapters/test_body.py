@@ -1,12 +1,13 @@
 """A spooled body can be read again and again, whatever its size, and leaves nothing behind."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
 from proxy.adapters.body import Spool, Spools
 from proxy.config import Body
-from tests.fakes import spool
+from tests.fakes import spool, until
 
 
 async def content(body: Spool) -> bytes:
@@ -65,3 +66,29 @@ async def test_many_small_bodies_share_the_memory_and_the_rest_go_to_files() -> 
     second.close()
     third.close()
     assert spools.claim(1500), "everything was given back, once"
+
+
+def target(link: Path) -> str:
+    try:
+        return str(link.readlink())
+    except OSError:  # the one by which they are listed is gone
+        return ""
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs Linux's /proc")
+async def test_what_is_given_up_in_the_middle_of_a_write_is_closed_after_it_and_not_before(
+    tmp_path: Path,
+) -> None:
+    def is_open() -> bool:
+        return any(str(tmp_path) in target(link) for link in Path("/proc/self/fd").iterdir())
+
+    body = spool(0, str(tmp_path))
+    await body.write(b"x")
+    writing = asyncio.create_task(body.write(b"y" * 50_000_000))
+    await asyncio.sleep(0.001)
+    writing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await writing
+    body.close()
+    assert is_open(), "a thread writes there, and must not write into what gets the number next"
+    await until(lambda: not is_open())
