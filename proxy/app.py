@@ -4,39 +4,50 @@ Nothing is decided here. Who gives whom what is read off `App._build`.
 """
 
 import asyncio
-import errno
 import io
 import random
+import resource
 import secrets
 import signal
+import ssl
 import sys
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TextIO
 
-from aiohttp import web
+from pydantic import SecretStr
 
 import proxy
 from proxy import config
 from proxy.adapters.body import Spools
 from proxy.adapters.local_ledger import LocalLedger
+from proxy.adapters.secret_files import SecretFile
 from proxy.adapters.upstream import Upstream
 from proxy.admin.handlers import Admin
 from proxy.admission import Admission
 from proxy.clock import LoopClock
+from proxy.config_places import parse_place
 from proxy.config_report import effective
-from proxy.config_values import parse_address
+from proxy.config_values import SHORTEST_TOKEN
 from proxy.errors import UpstreamError
 from proxy.events import Events, LifecycleChanged
 from proxy.forwarder import Forwarder
 from proxy.front import Front
-from proxy.listener import Handler, Listener, Refusing
+from proxy.links import Localiser
+from proxy.listener import Listener
 from proxy.pacing import Pacing
+from proxy.policy.access import Access
+from proxy.policy.arrival import Arrivals
 from proxy.policy.credentials import Credentials
 from proxy.policy.limits import LimitTable
 from proxy.policy.routes import RouteTable
+from proxy.policy.wire import RequestRules
+from proxy.reception import Reception
+from proxy.sockets import CannotListen, Sockets
 from proxy.state import LimitState, State
 from proxy.telemetry.logs import Logs, configure, quiet_stdlib
 from proxy.telemetry.metrics import Metrics
+from proxy.tls import Certificates, Unusable
 
 _LAST_WORDS = 1.0
 """Seconds that the answers to those who are cut off may take."""
@@ -56,25 +67,44 @@ class App:
         self._metrics = Metrics(settings, version=proxy.__version__)
         self._logger = configure(settings.log, stream=log_stream or sys.stderr or io.StringIO())
         self._events = Events(self._metrics, Logs(self._logger))
-        self._runners: list[web.ServerRunner] = []
+        self._doors: list[Sockets] = []
         self._hurry = asyncio.Event()
         self.url = ""
         self.admin_url = ""
 
     async def start(self) -> None:
-        """Bind both listeners. Raises `StartError`."""
+        """Listen in every place. Raises `StartError`."""
+        tls = self._tls()
         self._build()
         self._restore_stdlib = quiet_stdlib(self._logger)
         front, admin, listen = self._front, self._admin, self.settings.listen
         try:
-            self.url = await self._listen(front.handle, front.malformed, listen.addresses[0], "--listen")
-            self.admin_url = await self._listen(
-                admin.handle, admin.malformed, listen.admin_address, "--admin-listen"
+            urls = await self._listen(
+                Listener(front.handle, front.refuse, listen), listen.addresses, "--listen", tls
+            )
+            (self.admin_url, *_) = await self._listen(
+                Listener(admin.handle, admin.refuse, listen), [listen.admin_address], "--admin-listen"
             )
         except BaseException:
             await self._close()
             raise
-        self._events(LifecycleChanged("listening", f"{self.url} (metrics and status: {self.admin_url})"))
+        self.url = urls[0]
+        where = f"{', '.join(urls)} (metrics and status: {self.admin_url})"
+        self._events(LifecycleChanged("listening", where))
+
+    def _tls(self) -> ssl.SSLContext | None:
+        settings, clock = self.settings.listen, self._clock
+        if not any(place.scheme == "https" for place in settings.places):
+            return None
+        try:
+            return Certificates(
+                settings.tls,
+                now=clock.now,
+                wall=clock.wall,
+                told=lambda state, detail: self._events(LifecycleChanged(state, detail)),
+            ).context
+        except Unusable as error:
+            raise StartError(f"Cannot serve TLS: {error}") from error
 
     def _build(self) -> None:
         settings, clock = self.settings, self._clock
@@ -93,14 +123,13 @@ class App:
             chance=random.random,
             events=self._events,
         )
+        routes = RouteTable(settings.metrics.routes)
         self._front = Front(
+            self._reception(routes),
             forwarder,
-            new_spool=Spools(settings.body).new,
-            new_id=lambda: secrets.token_hex(16),
-            credentials=Credentials(settings.upstream.credential_headers, secrets.token_bytes(32)),
-            routes=RouteTable(settings.metrics.routes),
-            max_body=settings.body.max_size,
-            longest_wait=settings.queue.longest_wait,
+            Localiser(settings.links, settings.upstream.base_url),
+            headers=settings.headers,
+            routes=routes,
             clock=clock,
             events=self._events,
         )
@@ -112,18 +141,62 @@ class App:
             version=proxy.__version__,
         )
 
-    async def _listen(self, handler: Handler, refuse: Refusing, address: str, option: str) -> str:
-        host, port = parse_address(address)
-        server = Listener(handler, refuse)
-        runner = web.ServerRunner(server, shutdown_timeout=1.0)
-        await runner.setup()
-        self._runners.append(runner)
+    def _reception(self, routes: RouteTable) -> Reception:
+        settings = self.settings
+        public, upstream = settings.listen.public_url, settings.upstream
+        urls = filter(None, (public, upstream.base_url))
+        return Reception(
+            settings,
+            new_spool=Spools(settings.body).new,
+            new_id=lambda: secrets.token_hex(16),
+            rules=RequestRules(settings.listen, [url.split("/")[2] for url in urls]),
+            arrivals=Arrivals(public, settings.listen.trusted_peers),
+            access=self._access(),
+            credentials=Credentials(upstream.credential_headers, secrets.token_bytes(32)),
+            routes=routes,
+            clock=self._clock,
+        )
+
+    def _access(self) -> Access:
+        held = self.settings.credential
+        return Access(
+            self.settings.upstream.credential_headers,
+            key=self._secret(held.value, held.file) if self.settings.holds_key else lambda: None,
+            clients=[
+                (client.name, self._secret(client.token, client.token_file, at_least=SHORTEST_TOKEN))
+                for client in self.settings.clients
+            ],
+        )
+
+    def _secret(self, value: SecretStr | None, path: str | None, *, at_least: int = 1) -> Callable[[], str]:
+        if path is None:
+            assert value is not None, "the settings have one or the other"
+            return value.get_secret_value
         try:
-            await web.TCPSite(runner, host, port).start()
-        except OSError as error:
-            raise StartError(_cannot_listen(error, address, option)) from error
-        bound = runner.addresses[0]
-        return f"http://[{bound[0]}]:{bound[1]}" if ":" in bound[0] else f"http://{bound[0]}:{bound[1]}"
+            return SecretFile(
+                path,
+                now=self._clock.now,
+                wall=self._clock.wall,
+                told=lambda state, sentence: self._events(LifecycleChanged(state, sentence)),
+                at_least=at_least,
+            )
+        except (OSError, ValueError) as error:
+            raise StartError(str(error)) from error
+
+    async def _listen(
+        self, server: Listener, addresses: Sequence[str], option: str, tls: ssl.SSLContext | None = None
+    ) -> list[str]:
+        doors = Sockets(server, self.settings.listen, tls=tls)
+        self._doors.append(doors)
+        urls = []
+        for address in addresses:
+            place = parse_place(address)
+            try:
+                urls += await doors.open(place)
+            except CannotListen as error:
+                form = {"http": "HOST:PORT", "https": "https://HOST:PORT", "unix": "unix:/path"}[place.scheme]
+                raise StartError(f"Cannot listen on {address}: {error}, with {option} {form}.") from error
+        return urls
 
     def ready(self) -> tuple[bool, str]:
         """Tell whether new requests are welcome, and why not."""
@@ -176,9 +249,7 @@ class App:
         front = self._front
         front.draining = True
         self._events(LifecycleChanged("draining", f"{front.in_flight} requests have {grace:g} s to finish"))
-        for runner in self._runners[:1]:
-            for site in list(runner.sites):
-                await site.stop()
+        self._doors[0].shut()  # whoever watches is answered to the end
         await self._idle_or_hurry(grace)
         unfinished = front.in_flight
         await self._admission.close()  # who waits, for a turn or for a retry, gets an answer
@@ -197,24 +268,27 @@ class App:
             wait.cancel()
 
     async def _close(self) -> None:
-        for runner in self._runners:
-            await runner.cleanup()
+        for doors in self._doors:
+            await doors.close()
         await self._upstream.close()
         self._restore_stdlib()
 
 
-def _cannot_listen(error: OSError, address: str, option: str) -> str:
-    reasons = {
-        errno.EADDRINUSE: "another program uses this port. Stop it, or choose another",
-        errno.EACCES: "this user may not use this port. Choose one above 1023",
-        errno.EADDRNOTAVAIL: "this machine has no such address. Choose one of its own",
-    }
-    reason = reasons.get(error.errno or 0, f"{error.strerror or error}. Choose another address")
-    return f"Cannot listen on {address}: {reason}, with {option} HOST:PORT."
+def _allow_open_files(settings: config.Settings) -> None:
+    """Raise this process's own limit on open files, as far as the system lets it; shells set it to 1024."""
+    upward = 2 * settings.upstream.max_connections
+    wanted = settings.listen.max_connections + upward + settings.queue.size + 64
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 async def serve(settings: config.Settings) -> None:
     """Run until SIGTERM or SIGINT, then drain; a second signal ends the draining. Raises `StartError`."""
+    _allow_open_files(settings)
     app = App(settings)
     await app.start()
     probe = asyncio.create_task(app.warn_if_unreachable())

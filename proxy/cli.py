@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -34,36 +35,46 @@ _LISTEN = click.option(
 _ADMIN = click.option(
     "--admin-listen", metavar="HOST:PORT", help="Metrics and status.  [default: 127.0.0.1:9464]"
 )
+_TLS_CERTIFICATE = click.option(
+    "--tls-certificate", "certificate", metavar="FILE", help="PEM certificate for https:// addresses."
+)
+_TLS_KEY = click.option("--tls-key", "key", metavar="FILE", help="PEM file of its private key.")
 _UPSTREAM = click.option("--upstream", metavar="URL", help="The API.  [default: https://api.avala.ai]")
 
 
 def _overrides(
-    listen: tuple[str, ...], admin_listen: str | None, upstream: str | None
-) -> dict[str, dict[str, Any]]:
-    given: dict[str, dict[str, Any]] = {
-        "listen": {"addresses": list(listen) or None, "admin_address": admin_listen},
-        "upstream": {"base_url": upstream},
-    }
-    return {
-        table: {name: value for name, value in entries.items() if value is not None}
-        for table, entries in given.items()
-        if any(value is not None for value in entries.values())
-    }
+    listen: tuple[str, ...],
+    admin_listen: str | None,
+    certificate: str | None,
+    key: str | None,
+    upstream: str | None,
+) -> dict[str, Any]:
+    tls = _given(certificate=certificate, key=key)
+    return _given(
+        listen=_given(addresses=list(listen), admin_address=admin_listen, tls=tls),
+        upstream=_given(base_url=upstream),
+    )
+
+
+def _given(**options: Any) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value not in (None, [], {})}
 
 
 @main.command()
 @_CONFIG
 @_LISTEN
 @_ADMIN
+@_TLS_CERTIFICATE
+@_TLS_KEY
 @_UPSTREAM
-def serve(path: Path | None, listen: tuple[str, ...], admin_listen: str | None, upstream: str | None) -> None:
+def serve(path: Path | None, **options: Any) -> None:
     """Run the proxy until SIGTERM or Ctrl-C."""
     from proxy.app import StartError, serve
     from proxy.config import load
     from proxy.config_report import ConfigError
 
     try:
-        asyncio.run(serve(load(path, _overrides(listen, admin_listen, upstream))))
+        asyncio.run(serve(load(path, _overrides(**options))))
     except ConfigError as error:
         _fail(str(error), 2)
     except StartError as error:
@@ -74,18 +85,52 @@ def serve(path: Path | None, listen: tuple[str, ...], admin_listen: str | None, 
 @_CONFIG
 @_LISTEN
 @_ADMIN
+@_TLS_CERTIFICATE
+@_TLS_KEY
 @_UPSTREAM
-def check(path: Path | None, listen: tuple[str, ...], admin_listen: str | None, upstream: str | None) -> None:
+def check(path: Path | None, **options: Any) -> None:
     """Validate a configuration and print the effective one; secrets are masked."""
     from proxy.config import load
     from proxy.config_report import ConfigError, effective
 
     try:
-        settings = load(path, _overrides(listen, admin_listen, upstream))
+        settings = load(path, _overrides(**options))
     except ConfigError as error:
         _fail(str(error), 2)
     click.echo(effective(settings), nl=False)
     click.echo("The configuration is valid.", err=True)
+
+
+@main.command()
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option(
+    "--directory",
+    type=click.Path(path_type=Path),
+    default="avala-proxy-tls",
+    show_default=True,
+    help="Where the files are put; an authority that is there already signs again.",
+)
+@click.option(
+    "--days",
+    default=365,
+    show_default=True,
+    type=click.IntRange(1, 825),  # Apple's systems refuse what is good for longer
+    help="How long the certificate is good.",
+)
+@click.option("--force", is_flag=True, help="Replace a certificate that is there.")
+def cert(names: tuple[str, ...], directory: Path, days: int, force: bool) -> None:
+    """Make a certificate for TLS, and a local authority that signs it: for trying out and internal use.
+
+    NAMEs are the host names and addresses by which clients reach the proxy.
+    [default: localhost 127.0.0.1 ::1]
+    """
+    from proxy.certificates import CannotMake, advice, make
+
+    names = names or ("localhost", "127.0.0.1", "::1")
+    try:
+        click.echo(advice(make(directory, names, days=days, force=force, now=datetime.now(UTC))))
+    except CannotMake as error:
+        _fail(str(error))
 
 
 @main.command()

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from proxy import config_report, config_sources, config_values
@@ -20,6 +20,7 @@ from proxy.config_values import (
     Address,
     BaseUrl,
     HeaderNames,
+    Key,
     Method,
     Part,
     PathPattern,
@@ -125,7 +126,7 @@ class Listen(Part):
         places = self.places
         for number, one in enumerate(places):
             if any(collide(one, other) for other in places[:number]):
-                raise UnfitError("is there already", "each place once", "addresses", str(number))
+                raise UnfitError("is there already", "each place once", "addresses", number)
             if one.scheme == "https" and self.tls.certificate is None:
                 raise UnfitError(
                     "is missing, and clients connect by TLS",
@@ -163,7 +164,7 @@ class Links(Part):
 class Credential(Part):
     """The key that the proxy holds, and adds to requests that have none."""
 
-    value: SecretStr | None = None
+    value: Key | None = None
     """The key itself; best given in the environment."""
     file: ReadableFile | None = None
     """A file that holds the key (instead of `value`); it is read again when it changes."""

@@ -34,14 +34,18 @@ _SEGMENT = r"/(?!\.{1,2}(?:/|$))(?:[A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})
 _PREFIX = re.compile(rf"(?:{_SEGMENT})*/?")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _PATTERN = re.compile(r"/[^\s?#]*")
-_SHOWN = re.compile(r"[!-~]{16,1024}")
+SHORTEST_TOKEN = 16
+"""Characters: fewer can be guessed."""
+
+_SHOWN = re.compile(rf"[!-~]{{{SHORTEST_TOKEN},1024}}")
+_KEY = re.compile(r"[!-~]{1,4096}")
 _PORTS = {"http": 80, "https": 443}
 
 
 class UnfitError(ValueError):
     """A value breaks a rule: what it is, what is allowed, and at which key below the checked one."""
 
-    def __init__(self, what: str, allowed: str, *at: str) -> None:
+    def __init__(self, what: str, allowed: str, *at: str | int) -> None:
         super().__init__(f"{what}; allowed: {allowed}")
         self.what = what
         self.allowed = allowed
@@ -152,6 +156,13 @@ def readable_file(text: str) -> str:
     return text
 
 
+def key(secret: SecretStr) -> SecretStr:
+    """Check a key: it must fit in a header field."""
+    if _KEY.fullmatch(secret.get_secret_value()) is None:
+        raise ValueError("1 to 4096 visible ASCII characters")
+    return secret
+
+
 def token(secret: SecretStr) -> SecretStr:
     """Check what clients show to be let in: long enough not to be guessed, and fit for a header field."""
     if _SHOWN.fullmatch(secret.get_secret_value()) is None:
@@ -170,6 +181,7 @@ def limit_name(text: str) -> str:
 
 Seconds = Annotated[float, Field(gt=0)]
 ReadableFile = Annotated[str, AfterValidator(readable_file)]
+Key = Annotated[SecretStr, AfterValidator(key)]
 Token = Annotated[SecretStr, AfterValidator(token)]
 Address = Annotated[str, AfterValidator(address)]
 BaseUrl = Annotated[str, AfterValidator(base_url)]

@@ -73,7 +73,7 @@ class LimitPaused:
 
 @dataclass(frozen=True, slots=True)
 class BrokenOff:
-    """A response body broke after its head had gone to the client, whose connection was aborted."""
+    """A response body broke after its head had been taken for the answer."""
 
     route: str
     error_class: ErrorClass
@@ -85,7 +85,8 @@ class ExchangeEnded:
     """A client has its answer (`status` None: it left before the head).
 
     Times in seconds: `duration` from arrival to the last byte, `waited` in line over all attempts,
-    `upstream` in calls. `limit` held it longest. `credential` is a short keyed hash.
+    `upstream` in calls. `limit` held it longest. `credential` is a short keyed hash, `client`
+    the name of the token that was shown.
     """
 
     request_id: str
@@ -100,6 +101,7 @@ class ExchangeEnded:
     upstream: float
     limit: str
     credential: str | None
+    client: str | None
     peer: str
 
 
@@ -113,7 +115,10 @@ class Crashed:
 
 @dataclass(frozen=True, slots=True)
 class LifecycleChanged:
-    """The process changed its state: `listening`, `draining`, `stopped`, `upstream_unreachable`."""
+    """The process changed its state: `listening`, `draining`, `stopped`, `upstream_unreachable`, or a file
+    that it watches: `certificate_reloaded`, `certificate_unusable`, `credential_reloaded`,
+    `credential_unreadable`.
+    """
 
     state: str
     detail: str

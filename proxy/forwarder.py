@@ -15,9 +15,10 @@ from proxy.admission import Admission, Turn
 from proxy.clock import Clock
 from proxy.errors import ErrorClass, Fault, Refusal, UpstreamError, UpstreamFailed
 from proxy.events import Admitted, AttemptEnded, Events, LimitPaused, RetryScheduled, RetryStopped
-from proxy.messages import Bytes, Request, Response
+from proxy.messages import Begun, Bytes, Request, Response, ResponseBody
 from proxy.policy import feedback
 from proxy.policy.classify import Judgement, judge, structured_code
+from proxy.policy.headers import is_json
 from proxy.policy.limits import Lanes, LimitTable
 from proxy.policy.retry import Again, Stop, decide
 
@@ -170,20 +171,26 @@ class Forwarder:
 
         A 403 is read as well, since its class depends on the `code` in its body.
         """
-        length = response.headers.get(b"content-length") or ""
-        small = length.isdecimal() and int(length) <= self._replay
         code = None
         try:
-            if small and request.method != "HEAD":
-                content = await _read(response)
-                response = replace(response, body=Bytes(content))
-                code = structured_code(content) if response.status == 403 else None
+            if self._is_worth_reading(response) and request.method != "HEAD":
+                body = await _begin(response.body, self._replay)
+                response = replace(response, body=body)
+                if isinstance(body, Bytes) and response.status == 403:
+                    code = structured_code(body.content)
         except UpstreamError as error:
             broken = UpstreamError(
                 ErrorClass.RESPONSE_INCOMPLETE, error.detail, written=True, status=response.status
             )
             return broken, self._judge(broken, request)
         return response, self._judge(response, request, code)
+
+    def _is_worth_reading(self, response: Response) -> bool:
+        """Tell whether a body may be small, and has nothing for the client before its end."""
+        length = response.headers.get(b"content-length")
+        if length is None:  # what it is tells: an event stream may never end
+            return is_json(response.headers)
+        return int(length) <= self._replay
 
     def _judge(
         self, outcome: Response | UpstreamError, request: Request, code: str | None = None
@@ -240,12 +247,20 @@ async def _answer(attempt: Attempt) -> AsyncIterator[Response]:
         await attempt.outcome.body.close()
 
 
-async def _read(response: Response) -> bytes:
-    """Read a body to its end and give its connection back."""
+async def _begin(body: ResponseBody, most: int) -> Bytes | Begun:
+    """Read a body to its end and give its connection back; or, if it is larger, no further than `most`."""
+    content = bytearray()
+    chunks = body.chunks()
     try:
-        return b"".join([chunk async for chunk in response.body.chunks()])
-    finally:
-        await response.body.close()
+        async for chunk in chunks:
+            content += chunk
+            if len(content) > most:
+                return Begun(bytes(content), chunks, body)
+    except BaseException:
+        await body.close()
+        raise
+    await body.close()
+    return Bytes(bytes(content))
 
 
 async def _keep(outcome: Response | UpstreamError) -> Response | None:

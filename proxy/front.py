@@ -1,19 +1,17 @@
-"""The client's side: read a request, keep the client, stream the answer, and say no in Avala's shape.
+"""The client's side: keep the client, stream the answer, and say no in Avala's shape.
 
-The only place that speaks HTTP to clients. The commit point is `Relay.prepare`: before it every failure
-becomes one JSON answer; after it a failure can only abort the connection, never send a second head nor
-end the body as if it were whole.
+The only place that answers clients. The commit point is `Relay.prepare`: before it every failure becomes one
+JSON answer; after it a failure can only abort the connection, never send a second head nor end the body as
+if it were whole.
 """
 
 import asyncio
 import json
-import re
 import traceback
-from collections.abc import Callable
-from typing import Protocol
 
-from aiohttp import HttpVersion11, web
+from aiohttp import web
 
+from proxy import config
 from proxy.clock import Clock
 from proxy.errors import (
     BadRequest,
@@ -21,34 +19,27 @@ from proxy.errors import (
     Fault,
     InternalError,
     Refusal,
+    RequestTimeout,
     RequestTooLarge,
     ShuttingDown,
+    TooManyConnections,
+    UnauthorizedClient,
     UpstreamError,
+    UpstreamFailed,
 )
 from proxy.events import BrokenOff, Crashed, Events, ExchangeEnded, Rejected
 from proxy.forwarder import Account, Forwarder
-from proxy.messages import Body, Headers, NoBody, Request, Response
+from proxy.links import Localiser
+from proxy.messages import Request, Response
+from proxy.policy import describe
 from proxy.policy.classify import FAULT_OF
-from proxy.policy.credentials import Credentials
-from proxy.policy.headers import prefer_wait
+from proxy.policy.headers import downward
 from proxy.policy.routes import RouteTable
-from proxy.relay import Relay, abort
+from proxy.reception import Reception
+from proxy.relay import Parting, Relay, abort
 
-_MIB = 1024 * 1024
-_SANE_ID = re.compile(r"[\x21-\x7e]{1,128}")
-
-
-class Spool(Body, Protocol):
-    """A request body while it arrives."""
-
-    async def write(self, chunk: bytes) -> None:
-        """Append to it; raises OSError."""
-
-    async def finish(self) -> None:
-        """Note that it is complete; raises OSError."""
-
-    def close(self) -> None:
-        """Free what it holds."""
+_CLOSING = (BadRequest, RequestTimeout, RequestTooLarge, TooManyConnections, UnauthorizedClient)
+"""After these nobody knows what else the connection brings, or nobody wants it."""
 
 
 class Front:
@@ -56,27 +47,22 @@ class Front:
 
     def __init__(
         self,
+        reception: Reception,
         forwarder: Forwarder,
+        localiser: Localiser,
         *,
-        new_spool: Callable[[], Spool],
-        new_id: Callable[[], str],
-        credentials: Credentials,
+        headers: config.Headers,
         routes: RouteTable,
-        max_body: int,
-        longest_wait: float,
         clock: Clock,
         events: Events,
     ) -> None:
+        self._reception = reception
         self._forwarder = forwarder
-        self._new_spool = new_spool
-        self._new_id = new_id
-        self._credentials = credentials
+        self._localiser = localiser
+        self._headers = headers
         self._routes = routes
-        self._max_body = max_body
-        self._longest_wait = longest_wait
         self._clock = clock
         self._events = events
-        self._tickets = 0
         self._tasks: set[asyncio.Task[object]] = set()
         self._cutting = False
         self.draining = False
@@ -107,30 +93,28 @@ class Front:
         for task in self._tasks:
             task.cancel()
 
-    def malformed(self, http: web.BaseRequest) -> web.StreamResponse:
-        """Answer what was no HTTP: nothing about it is certain, so nothing of it is repeated or logged."""
-        account, now = Account(), self._clock.now()
-        peer = http.remote or ""
-        request = Request("UNKNOWN", "/", Headers(), peer, arrived=now, deadline=now, id=self._new_id())
-        answer = self._refuse(request, BadRequest("The request is malformed or ambiguous HTTP."), account)
+    def refuse(self, http: web.BaseRequest, refusal: Refusal) -> web.StreamResponse:
+        """Answer what is refused before it became a request."""
+        request, account = self._reception.nothing(http), Account()
+        answer = self._refusal(request, refusal, account)
         self._record(request, account, answer.status)
         return answer
 
     async def _handle(self, http: web.BaseRequest) -> web.StreamResponse:
-        account, spool = Account(), self._new_spool()
-        request = self._head(http, spool)
+        account, spool = Account(), self._reception.new_spool()
+        request = self._reception.begin(http)
         status: int | None = None
         answer: web.StreamResponse | None = None
         try:
             try:
-                await self._receive(http, spool)
+                request = await self._reception.complete(http, request, spool)
                 async with self._forwarder.exchange(request, account) as response:
                     status = response.status
                     self._routes.answered(request.path, status)
-                    answer = Relay(response)
-                    await self._relay(http, answer, response)
+                    answer = await self._answer(request, response, account)
+                    await answer.carry(http)
             except Refusal as refusal:
-                answer, status = self._refuse(request, refusal, account), refusal.status
+                answer, status = self._refusal(request, refusal, account), refusal.status
             except UpstreamError as error:
                 self._abort(http, account, error.error_class)
                 self._events(BrokenOff(request.route, account.error_class, account.fault))
@@ -143,7 +127,7 @@ class Front:
                     self._abort(http, account, ErrorClass.INTERNAL_ERROR)
                 else:
                     failure = InternalError("The proxy failed; its log says how.")
-                    answer, status = self._refuse(request, failure, account), failure.status
+                    answer, status = self._refusal(request, failure, account), failure.status
         except asyncio.CancelledError:
             if not self._cutting:
                 account.error_class, account.fault = ErrorClass.CLIENT_DISCONNECTED, Fault.PROXY
@@ -152,74 +136,34 @@ class Front:
                 self._abort(http, account, ErrorClass.SHUTTING_DOWN)
                 raise
             stopping = ShuttingDown("The proxy stopped before the API answered; look before you repeat it.")
-            answer, status = self._refuse(request, stopping, account), stopping.status
+            answer, status = self._refusal(request, stopping, account), stopping.status
         finally:
             spool.close()
             self._record(request, account, status if answer is not None else None)
         # An aborted connection gets nothing more, whatever is returned; aiohttp wants a response.
         return answer or web.Response()
 
-    def _head(self, http: web.BaseRequest, spool: Spool) -> Request:
-        headers = Headers(http.raw_headers)
-        arrived = self._clock.now()
-        asked = prefer_wait(headers)
-        client_id = headers.get(b"x-request-id")
-        target = http.raw_path
-        self._tickets += 1
-        return Request(
-            method=http.method,
-            target=target,
-            headers=headers,
-            peer=http.remote or "unix",
-            arrived=arrived,
-            deadline=arrived + min(self._longest_wait, self._longest_wait if asked is None else asked),
-            id=client_id if client_id and _SANE_ID.fullmatch(client_id) else self._new_id(),
-            body=spool if b"content-length" in headers or b"transfer-encoding" in headers else NoBody(),
-            secure=http.secure,
-            credential=self._credentials.identify(headers),
-            route=self._routes.label(target.partition("?")[0]),
-            ticket=self._tickets,
-        )
-
-    async def _receive(self, http: web.BaseRequest, spool: Spool) -> None:
-        """Read the body; an announced length over the limit is refused before a byte of it is read."""
-        if not http.raw_path.startswith("/") or "#" in http.raw_path:
-            raise BadRequest("The request target must begin with a slash, and has no fragment.")
-        coding = http.headers.get("Transfer-Encoding", "chunked")
-        if coding.lower() != "chunked":
-            raise BadRequest("The only transfer coding is `chunked`.")
-        if (http.content_length or 0) > self._max_body:
-            raise self._too_large()
-        if not http.body_exists:
-            return
-        if http.headers.get("Expect", "").lower() == "100-continue" and http.version >= HttpVersion11:
-            await http.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-            http.writer.output_size = 0  # an interim response is not the answer
-        received = 0
+    async def _answer(self, request: Request, response: Response, account: Account) -> Relay:
+        """Make what the client gets out of the API's answer."""
         try:
-            async for chunk in http.content.iter_any():
-                received += len(chunk)
-                if received > self._max_body:
-                    raise self._too_large()
-                await spool.write(chunk)
-        except web.RequestPayloadError as error:
-            raise BadRequest("The request body is malformed.") from error
-        await spool.finish()
+            response = await self._localiser.localise(request, response)
+        except UpstreamError as error:
+            failed = UpstreamFailed(error)
+            self._events(BrokenOff(request.route, failed.error_class, FAULT_OF[failed.error_class]))
+            raise failed from error
+        said = describe.forwarded(response.status), self._timing(account)
+        fields = describe.additions(
+            downward(response),
+            describe=said if self._headers.describe else None,
+            request_id=request.id,
+            via=response.version if self._headers.via else None,
+        )
+        answer = Relay(response, fields)
+        if self.draining or b"upgrade" in request.headers:
+            answer.force_close()  # what follows an upgrade that was ignored is not read (see listener)
+        return answer
 
-    def _too_large(self) -> RequestTooLarge:
-        whole = self._max_body % _MIB == 0
-        size = f"{self._max_body // _MIB}MB" if whole else f"{self._max_body} bytes"
-        return RequestTooLarge(f"Request body too large. Maximum size is {size}.")
-
-    async def _relay(self, http: web.BaseRequest, answer: Relay, response: Response) -> None:
-        if self.draining:
-            answer.force_close()
-        await answer.prepare(http)
-        async for chunk in response.body.chunks():
-            await answer.write(chunk)
-        await answer.write_eof()
-
-    def _refuse(self, request: Request, refusal: Refusal, account: Account) -> web.StreamResponse:
+    def _refusal(self, request: Request, refusal: Refusal, account: Account) -> web.StreamResponse:
         account.error_class, account.fault = refusal.error_class, FAULT_OF[refusal.error_class]
         if account.fault is Fault.PROXY:
             self._events(Rejected(request.route, refusal.error_class))
@@ -228,18 +172,30 @@ class Front:
             "code": refusal.code,
             "doc_url": f"docs/errors.md#{refusal.code}",
         }
-        headers = {"X-Request-Id": request.id, "Proxy-Status": f"avala-proxy; error={refusal.proxy_status}"}
+        headers = {
+            "Server": "avala-proxy",  # else aiohttp names itself and its version
+            "X-Request-Id": request.id,
+            "Proxy-Status": describe.made_here(refusal.proxy_status).decode(),
+            "Server-Timing": self._timing(account).decode(),
+        }
         if refusal.retry_after is not None:
             headers["Retry-After"] = str(refusal.retry_after)
-        answer = web.Response(
+        if isinstance(refusal, UnauthorizedClient):
+            headers["WWW-Authenticate"] = 'Bearer realm="avala-proxy"'
+        last = self.draining or isinstance(refusal, _CLOSING)
+        answer = (Parting if last else web.Response)(
             status=refusal.status,
             body=json.dumps(content, separators=(",", ":")).encode(),
             content_type="application/json",
             headers=headers,
         )
-        if self.draining or isinstance(refusal, BadRequest | RequestTooLarge):
+        if last:
             answer.force_close()
         return answer
+
+    @staticmethod
+    def _timing(account: Account) -> bytes:
+        return describe.timing(waited=account.waited, upstream=account.upstream, attempts=account.attempts)
 
     @staticmethod
     def _abort(http: web.BaseRequest, account: Account, error_class: ErrorClass) -> None:
@@ -261,6 +217,7 @@ class Front:
                 upstream=account.upstream,
                 limit=account.limit,
                 credential=request.credential,
+                client=request.client,
                 peer=request.peer,
             )
         )

@@ -60,6 +60,7 @@ class Request:
 
     `target` is the path and query exactly as on the request line. `arrived` and `deadline` are
     `Clock.now` seconds; no attempt starts after the deadline. `ticket` orders requests by arrival.
+    `arrival_url` is where the client reached us; `client` the name of the token that it showed.
     """
 
     method: str
@@ -71,7 +72,10 @@ class Request:
     id: str
     body: Body = field(default_factory=NoBody)
     secure: bool = False
+    arrival_url: str = ""
     credential: str | None = None
+    client: str | None = None
+    version: bytes = b"1.1"
     route: str = "other"
     ticket: int = 0
 
@@ -106,6 +110,24 @@ class Bytes:
 
 
 @dataclass(frozen=True, slots=True)
+class Begun:
+    """A response body whose beginning is already here; `rest` are the chunks that follow, of `source`."""
+
+    first: bytes
+    rest: AsyncIterator[bytes]
+    source: ResponseBody
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        if self.first:
+            yield self.first
+        async for chunk in self.rest:
+            yield chunk
+
+    async def close(self) -> None:
+        await self.source.close()
+
+
+@dataclass(frozen=True, slots=True)
 class Response:
     """An answer of the upstream: its head, and a body still to be read."""
 
@@ -113,3 +135,4 @@ class Response:
     reason: str
     headers: Headers
     body: ResponseBody = field(default_factory=Bytes)
+    version: bytes = b"1.1"

@@ -4,28 +4,45 @@ The only place that touches the inside of aiohttp's responses; the version range
 `tests/test_front.py` fails loudly on a version that differs.
 """
 
+import asyncio
 import socket
 import struct
+from contextlib import suppress
 
 from aiohttp import HttpVersion11, web
 from aiohttp.http_writer import StreamWriter
 
 from proxy.messages import Response
-from proxy.policy.headers import downward
+from proxy.policy.headers import Fields
+
+_LINGER = 10.0
+"""Seconds that the rest of a body may take to come, to no purpose but this."""
+_SILENCE = 1.0
+"""Seconds without any of it after which the client has seen the answer."""
 
 
 class Relay(web.StreamResponse):
-    """A response whose head is the upstream's own bytes, but for the framing, which is aiohttp's.
+    """A response whose head is `fields` byte for byte, but for the framing, which is aiohttp's.
 
     aiohttp would add fields, join repeats that differ in case, and fail at bytes that are no UTF-8.
     """
 
-    def __init__(self, response: Response) -> None:
+    def __init__(self, response: Response, fields: Fields) -> None:
         super().__init__(status=response.status)
         self._upstream_reason = response.reason
-        self._fields = downward(response)
+        self._upstream_body = response.body
+        self._fields = fields
         for name, value in self._fields:  # for aiohttp to read its framing off; never written
             self.headers.add(name.decode("latin-1"), value.decode("latin-1"))
+
+    async def carry(self, http: web.BaseRequest) -> None:
+        """Send the head, then the body as it comes; raises `UpstreamError` when that breaks off."""
+        if http.version < HttpVersion11 and "Content-Length" not in self.headers:
+            self.force_close()  # nothing but its end can tell where this body ends
+        await self.prepare(http)
+        async for chunk in self._upstream_body.chunks():
+            await self.write(chunk)
+        await self.write_eof()
 
     async def _write_headers(self) -> None:
         request, writer = self._req, self._payload_writer
@@ -33,7 +50,8 @@ class Relay(web.StreamResponse):
         assert isinstance(writer, StreamWriter)
         version = request.version
         line = f"HTTP/{version.major}.{version.minor} {self.status} {self._upstream_reason}\r\n"
-        fields = [field for field in self._fields if field[0].decode("latin-1") in self.headers]
+        # All of them, though aiohttp leaves out the length of a 304, which is that of a 200 (RFC 9110 §8.6).
+        fields = list(self._fields)
         fields += [
             (name.encode(), self.headers[name].encode())
             for name in ("Transfer-Encoding", "Connection")
@@ -43,6 +61,31 @@ class Relay(web.StreamResponse):
         writer._headers_buf = head + b"\r\n"
         writer._headers_written = False
         writer.send_headers()
+
+
+class Parting(web.Response):
+    """An answer after which the connection ends.
+
+    What the client is still sending is let in for a moment, because closing on it would make a reset, which
+    can destroy the answer before the client has read it (RFC 9112 section 9.6).
+    """
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """End the answer, and our half of the connection."""
+        http = self._req
+        if http is None:  # it was ended before
+            return
+        await super().write_eof(data)
+        if http.transport is None:
+            return
+        if http.transport.can_write_eof():
+            http.transport.write_eof()
+        with suppress(TimeoutError, web.RequestPayloadError):
+            async with asyncio.timeout(_LINGER):
+                while not http.content.is_eof():
+                    async with asyncio.timeout(_SILENCE):
+                        await http.content.readany()
+        await asyncio.sleep(_SILENCE)  # ended by the client, when it closes
 
 
 def abort(http: web.BaseRequest) -> None:

@@ -189,3 +189,60 @@ async def test_no_standard_streams_are_no_reason_to_fail(tmp_path: Path) -> None
     )
     async with asyncio.timeout(30):
         assert await process.wait() == 0
+
+
+def test_cert_makes_a_certificate_and_says_what_to_do_with_it(tmp_path: Path) -> None:
+    directory = tmp_path / "tls"
+    code, said = avala_proxy("cert", "--directory", str(directory))
+    assert code == 0
+    assert said.startswith("A certificate for localhost, 127.0.0.1, ::1, good until ")
+    assert f"--tls-certificate {directory / 'proxy.pem'} --tls-key {directory / 'proxy-key.pem'}" in said
+    names = sorted(path.name for path in directory.iterdir())
+    assert names == ["ca-key.pem", "ca.pem", "proxy-key.pem", "proxy.pem"]
+    code, said = avala_proxy("cert", "--directory", str(directory), "proxy.example")
+    assert (code, said.endswith("Replace it with --force, or choose another --directory.\n")) == (1, True)
+    code, said = avala_proxy("cert", "--directory", str(directory), "--force", "proxy.example")
+    assert (code, "signed by (as before)" in said) == (0, True)
+
+
+@pytest.mark.parametrize("arguments", [("https://x",), ("0.0.0.0",), ("*",), ("x", "--days", "0")])
+def test_cert_says_what_is_wrong_with_what_it_was_given(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    code, said = avala_proxy("cert", "--directory", str(tmp_path / "tls"), *arguments)
+    assert code in (1, 2)
+    assert "Traceback" not in said
+    assert not (tmp_path / "tls").exists()
+
+
+def test_a_certificate_can_be_given_on_the_command_line(tmp_path: Path) -> None:
+    avala_proxy("cert", "--directory", str(tmp_path))
+    pem, key = str(tmp_path / "proxy.pem"), str(tmp_path / "proxy-key.pem")
+    listen = ("--listen", "https://127.0.0.1:8443", "--listen", f"unix:{tmp_path}/s")
+    code, said = avala_proxy("check", *listen, "--tls-certificate", pem, "--tls-key", key)
+    assert code == 0
+    assert f'certificate = "{pem}"' in said
+    assert f'key = "{key}"' in said
+    code, said = avala_proxy("check", *listen, "--tls-certificate", pem)
+    assert code == 2
+    assert "listen.tls.key" in said
+    code, said = avala_proxy("check", *listen)
+    assert code == 2
+    assert "`avala-proxy cert` makes some" in said
+
+
+def test_serve_says_why_a_path_is_no_place_to_listen(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("precious")
+    for path, reason in (
+        (tmp_path / "missing" / "s", "its directory does not exist. Make it, or choose another path"),
+        (tmp_path / "file", "a file that is no socket is there. Remove it, or choose another path"),
+    ):
+        code, said = avala_proxy("serve", "--listen", f"unix:{path}", "--admin-listen", "127.0.0.1:0")
+        assert code == 1
+        assert said == f"Cannot listen on unix:{path}: {reason}, with --listen unix:/path.\n"
+    assert (tmp_path / "file").read_text() == "precious"
+
+
+def test_a_place_that_can_not_be_had_gives_back_those_before_it(tmp_path: Path) -> None:
+    listen = ("--listen", f"unix:{tmp_path / 's'}", "--listen", "192.0.2.1:8080")
+    code, said = avala_proxy("serve", *listen, "--admin-listen", "127.0.0.1:0")
+    assert (code, "192.0.2.1:8080: this machine has no such address" in said) == (1, True)
+    assert not list(tmp_path.iterdir())

@@ -374,3 +374,113 @@ def test_models_say_what_is_wrong_when_they_are_made_directly() -> None:
 def test_addresses_are_split_for_whoever_listens() -> None:
     assert Settings().listen.places == (Place("http", "127.0.0.1", 8080),)
     assert Settings().listen.admin_place == Place("http", "127.0.0.1", 9464)
+
+
+SECRET = "hunter2-hunter2-hunter2"
+LENT = f'[credential]\nvalue = "{SECRET}"\n'
+CLIENT = f'[[clients]]\nname = "ci"\ntoken = "{SECRET}"\n'
+
+
+@pytest.mark.parametrize("name", ["value", "file"])
+def test_a_key_is_held_once_it_is_given_as_a_value_or_as_a_file(file: Path, name: str) -> None:
+    assert not Settings().holds_key
+    file.write_text(f'[credential]\n{name} = "{file}"\n')
+    assert load(file).holds_key
+
+
+def test_a_key_can_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AVALA_PROXY_CREDENTIAL__VALUE", SECRET)
+    monkeypatch.setenv("AVALA_PROXY_CLIENTS", f'[{{"name": "ci", "token": "{SECRET}"}}]')
+    settings = load()
+    assert settings.credential.value is not None
+    assert settings.credential.value.get_secret_value() == SECRET
+    assert [client.name for client in settings.clients] == ["ci"]
+    assert SECRET not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (f'{LENT}file = "FILE"', "credential in FILE is given twice; allowed: `file` or else `value`"),
+        (
+            '[credential]\nvalue = "two words"',
+            "credential.value in FILE is a value that may hold a secret, so it is not shown; "
+            "allowed: 1 to 4096 visible ASCII characters",
+        ),
+        (
+            '[credential]\nfile = "/missing"',
+            "credential.file in FILE is no file that can be read; "
+            "allowed: a file that the proxy's user may read",
+        ),
+        (
+            '[[clients]]\nname = "ci"',
+            "clients[0] in FILE has no token, or two; allowed: `token` or else `token_file`",
+        ),
+        (
+            f'{CLIENT}token_file = "FILE"',
+            "clients[0] in FILE has no token, or two; allowed: `token` or else `token_file`",
+        ),
+        (
+            '[[clients]]\nname = "ci"\ntoken = "hunter2-hunter2"',
+            "clients[0].token in FILE is a value that may hold a secret, so it is not shown; allowed: "
+            "16 to 1024 visible ASCII characters, such as `openssl rand -hex 16` prints",
+        ),
+        (
+            '[[clients]]\nname = "ci"\ntoken_file = "/missing"',
+            "clients[0].token_file in FILE is no file that can be read; "
+            "allowed: a file that the proxy's user may read",
+        ),
+        (
+            f'[[clients]]\nname = "c i"\ntoken = "{SECRET}"',
+            'clients[0].name in FILE is "c i"; allowed: text like ^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$',
+        ),
+        (
+            CLIENT + CLIENT,
+            "clients in FILE has the name ci twice; allowed: a name of its own for each client",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_key_or_a_client_is_said_without_repeating_a_secret(
+    file: Path, text: str, problem: str
+) -> None:
+    assert refusal(file, text.replace("FILE", str(file))) == problem
+    assert "hunter2" not in problem
+
+
+RELAY = (
+    "where anybody could use the key that the proxy holds; allowed: loopback addresses and Unix sockets, "
+    "unless clients show a token ([[clients]]) or a certificate (listen.tls.client_ca)"
+)
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0:80", "[::]:80", "192.0.2.1:80", "proxy.internal:80"])
+def test_a_held_key_is_not_lent_to_whoever_reaches_an_address(file: Path, address: str) -> None:
+    places = f'[listen]\naddresses = ["127.0.0.1:81", "{address}"]\n'
+    expected = f"listen.addresses in FILE has {address}, {RELAY}"
+    assert refusal(file, places + LENT) == expected
+    assert refusal(file, f'{places}[credential]\nfile = "{file}"\n') == expected
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:80", "127.8.8.8:80", "[::1]:80", "localhost:80", "unix:/a"])
+def test_a_held_key_is_lent_where_only_this_machine_can_ask(file: Path, address: str) -> None:
+    file.write_text(f'[listen]\naddresses = ["{address}"]\n{LENT}')
+    assert load(file).holds_key
+
+
+def test_a_held_key_is_lent_anywhere_to_clients_with_tokens_and_by_tls_to_those_with_certificates(
+    file: Path,
+) -> None:
+    file.write_text(f'[listen]\naddresses = ["0.0.0.0:80"]\n{LENT}{CLIENT}')
+    assert load(file).holds_key
+    tls = f'[listen.tls]\ncertificate = "{file}"\nkey = "{file}"\n'
+    secure = f'[listen]\naddresses = ["https://0.0.0.0:443"]\n{tls}'
+    assert refusal(file, secure + LENT) == f"listen.addresses in FILE has https://0.0.0.0:443, {RELAY}"
+    file.write_text(f'{secure}client_ca = "{file}"\n{LENT}')
+    assert load(file).holds_key
+    plain = secure.replace('"https', '"0.0.0.0:80", "https')
+    assert "has 0.0.0.0:80, where" in refusal(file, f'{plain}client_ca = "{file}"\n{LENT}')
+
+
+def test_without_a_held_key_any_address_is_allowed_since_nothing_is_lent(file: Path) -> None:
+    file.write_text('[listen]\naddresses = ["0.0.0.0:80"]\n')
+    assert not load(file).holds_key

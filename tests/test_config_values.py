@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import SecretStr
 
 from proxy import config_values as values
 
@@ -143,3 +144,25 @@ def test_a_limit_may_not_have_the_name_that_metrics_have_for_no_limit() -> None:
     assert values.limit_name("standard") == "standard"
     with pytest.raises(values.UnfitError, match="any other name"):
         values.limit_name("none")
+
+
+@pytest.mark.parametrize("text", ["!" * 16, "~" * 1024, "0123456789abcdef"])
+def test_a_token_is_16_to_1024_visible_characters(text: str) -> None:
+    assert values.token(SecretStr(text)).get_secret_value() == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "hunter2-hunter2", "~" * 1025, "hunter2 hunter2 h", "hunter2-hunter2-\n", "hunter2-hünter2-h"],
+)
+def test_a_token_that_can_be_guessed_or_not_be_sent_is_refused_without_being_repeated(text: str) -> None:
+    with pytest.raises(ValueError, match="16 to 1024 visible ASCII characters") as refused:
+        values.token(SecretStr(text))
+    assert "hunter2" not in str(refused.value)
+
+
+def test_a_file_is_one_that_can_be_read(tmp_path: Path) -> None:
+    assert values.readable_file(__file__) == __file__
+    for text in (str(tmp_path / "missing"), str(tmp_path), ""):
+        with pytest.raises(values.UnfitError, match="is no file that can be read"):
+            values.readable_file(text)

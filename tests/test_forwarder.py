@@ -308,6 +308,26 @@ def test_an_answer_that_stops_in_the_middle_is_incomplete_for_whatever_reason() 
     assert (cause.written, cause.status) == (True, 200)
 
 
+def test_json_of_unknown_length_that_breaks_off_is_replaced() -> None:
+    broken = Response(200, "OK", headers(content_type="application/json"), BrokenBody())
+    assert Journey([broken, response(200, b"whole")]).run()[1] == b"whole"
+
+
+def test_json_of_unknown_length_is_read_no_further_than_what_is_replayed() -> None:
+    stream = Stream(b"x" * 600, b"x" * 600, b"y" * 600)
+    journey = Journey([Response(200, "OK", headers(content_type="application/json"), stream)])
+    assert journey.run()[1] == b"x" * 1200 + b"y" * 600
+    assert stream.closed
+
+
+def test_other_answers_of_unknown_length_are_not_waited_for() -> None:
+    body = BrokenBody()
+    journey = Journey([Response(200, "OK", headers(content_type="text/event-stream"), body)])
+    with pytest.raises(UpstreamError):
+        journey.run()
+    assert journey.account.attempts == 1
+
+
 def test_a_large_answer_is_streamed_and_its_break_is_the_clients_to_see() -> None:
     body = BrokenBody()
     journey = Journey([Response(200, "OK", headers(content_length="5000"), body)])

@@ -1,7 +1,8 @@
 """Before the commit point every failure is one JSON answer, after it an aborted connection."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -9,17 +10,31 @@ import pytest
 from aiohttp import ClientPayloadError, ClientSession, ServerDisconnectedError, web
 
 from proxy.clock import LoopClock
+from proxy.config import Body as BodySettings
+from proxy.config import Listen, Queue, Settings
 from proxy.errors import ErrorClass, Fault
 from proxy.events import Crashed, Event, Events, ExchangeEnded, Rejected
 from proxy.forwarder import Account
 from proxy.front import Front
+from proxy.links import Localiser
 from proxy.listener import Listener
 from proxy.messages import Headers, Request, Response
+from proxy.policy.access import Access
+from proxy.policy.arrival import Arrivals
 from proxy.policy.credentials import Credentials
 from proxy.policy.routes import RouteTable
+from proxy.policy.wire import RequestRules
+from proxy.reception import Reception
 from tests.fakes import headers, response, spool, until
 
 Answering = Callable[[Request], Response]
+
+SETTINGS = Settings(
+    body=BodySettings(max_size=2000),
+    queue=Queue(longest_wait=60.0),
+    listen=Listen(max_connections=3, head_timeout=0.2, body_timeout=0.2, body_rate=100.0),
+)
+TOLD = rb"(Via|Proxy-Status|Server-Timing|X-Request-Id): [^\r]*\r\n"
 
 
 @dataclass
@@ -29,12 +44,15 @@ class Script:
     answer: Answering = lambda _: response()
     asked: list[Request] = field(default_factory=list)
     hold: bool = False
+    before: Callable[[Request], Awaitable[None]] | None = None
 
     @asynccontextmanager
     async def exchange(self, request: Request, account: Account) -> AsyncIterator[Response]:
         self.asked.append(request)
         if self.hold:
             await asyncio.Event().wait()
+        if self.before is not None:
+            await self.before(request)
         account.attempts = 1
         yield self.answer(request)
 
@@ -87,18 +105,27 @@ class Client:
 @pytest.fixture
 async def client() -> AsyncIterator[Client]:
     script, events = Script(), list[Event]()
+    settings, clock, routes = SETTINGS, LoopClock(), RouteTable(10)
     front = Front(
+        Reception(
+            settings,
+            new_spool=lambda: spool(1000),
+            new_id=lambda: "made-here",
+            rules=RequestRules(settings.listen, ["api.avala.ai"]),
+            arrivals=Arrivals(None, ()),
+            access=Access(["X-Avala-Api-Key"], key=lambda: None, clients=()),
+            credentials=Credentials(["X-Avala-Api-Key"], b"secret"),
+            routes=routes,
+            clock=clock,
+        ),
         script,  # type: ignore[arg-type]  # it has the one method that the front calls
-        new_spool=lambda: spool(1000),
-        new_id=lambda: "made-here",
-        credentials=Credentials(["X-Avala-Api-Key"], b"secret"),
-        routes=RouteTable(10),
-        max_body=2000,
-        longest_wait=60.0,
-        clock=LoopClock(),
+        Localiser(settings.links, "https://api.avala.ai"),
+        headers=settings.headers,
+        routes=routes,
+        clock=clock,
         events=Events(events.append),
     )
-    runner = web.ServerRunner(Listener(front.handle, front.malformed), shutdown_timeout=0.1)
+    runner = web.ServerRunner(Listener(front.handle, front.refuse, settings.listen), shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     async with ClientSession() as session:
@@ -123,13 +150,14 @@ async def test_a_request_arrives_as_it_was_sent(client: Client) -> None:
 async def test_a_request_without_a_body_or_an_id_gets_none_and_one(client: Client) -> None:
     await client.session.get(client.url, headers={"X-Request-Id": "with a space"})
     (request,) = client.script.asked
+    assert request.arrival_url == client.url.rstrip("/")
     assert request.body.size is None
     assert request.id == "made-here"
     assert request.credential is None
     assert request.deadline - request.arrived == 60.0
 
 
-async def test_the_answers_head_is_the_upstreams_and_nothing_is_added(client: Client) -> None:
+async def test_the_answers_head_is_the_upstreams_and_then_what_the_proxy_says(client: Client) -> None:
     client.script.answer = lambda _: Response(
         203, "Odd Reason", headers(set_cookie="a=1", content_length="2", x_y="z"), Body(b"ok")
     )
@@ -140,6 +168,10 @@ async def test_the_answers_head_is_the_upstreams_and_nothing_is_added(client: Cl
         b"set-cookie: a=1",
         b"content-length: 2",
         b"x-y: z",
+        b"Via: 1.1 avala-proxy",
+        b"Proxy-Status: avala-proxy; received-status=203",
+        b'Server-Timing: queue;dur=0.0, upstream;dur=0.0, retries;desc="0"',
+        b"X-Request-Id: made-here",
         b"Connection: close",
     ]
     assert content == b"ok"
@@ -149,7 +181,7 @@ async def test_bytes_case_order_and_repeats_of_the_head_stay(client: Client) -> 
     fields = ((b"X-b", b"caf\xe9 \xff"), (b"x-A", b"1"), (b"X-B", b"2"), (b"Content-Length", b"0"))
     client.script.answer = lambda _: Response(200, "Caf\udce9", Headers(fields), Body())
     answer = await client.raw(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
-    assert answer == (
+    assert re.sub(TOLD, b"", answer) == (
         b"HTTP/1.1 200 Caf\xe9\r\nX-b: caf\xe9 \xff\r\nx-A: 1\r\nX-B: 2\r\nContent-Length: 0\r\n"
         b"Connection: close\r\n\r\n"
     )
@@ -250,25 +282,159 @@ async def test_a_malformed_chunk_ends_a_body_that_is_being_read(client: Client) 
 
 
 @pytest.mark.parametrize(
-    "content",
+    ("content", "status", "code"),
     [
-        b"this is no HTTP\r\n\r\n",
-        b"GET / HTTP/1.1\r\nHost: h\r\nX: " + b"y" * 70_000 + b"\r\n\r\n",
-        b"GET / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nx",
-        b"PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        (b"this is no HTTP\r\n\r\n", 400, "bad_request"),
+        (b"GET /" + b"y" * 17_000 + b" HTTP/1.1\r\nHost: h\r\n\r\n", 414, "target_too_long"),
+        (b"GET / HTTP/1.1\r\nHost: h\r\nX: " + b"y" * 17_000 + b"\r\n\r\n", 431, "head_too_large"),
+        (b"GET / HTTP/1.1\r\nHost: h\r\n" + b"X: yyy\r\n" * 128 + b"\r\n", 431, "head_too_large"),
+        (b"GET / HTTP/1.1\r\nHost: h\r\n" + (b"X: " + b"y" * 16_000 + b"\r\n") * 5, 431, "head_too_large"),
+        (
+            b"GET / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nx",
+            400,
+            "bad_request",
+        ),
+        (
+            b"PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            400,
+            "bad_request",
+        ),
+        (b"GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\n\r\n", 501, "upgrade_refused"),
+        (b"GET / HTTP/2.0\r\nHost: h\r\n\r\n", 400, "bad_request"),
+        (b"GET / HTTP/0.9\r\nHost: h\r\n\r\n", 400, "bad_request"),
+        (b"GET / HTTP/1.1\r\nHost:", 408, "request_timeout"),
+        (b"PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nyyy", 408, "request_timeout"),
     ],
-    ids=["garbage", "a field too long", "two lengths", "a length and chunks"],
+    ids=[
+        "garbage",
+        "a target too long",
+        "a field too long",
+        "too many fields",
+        "a head too long that does not end",
+        "two lengths",
+        "a length and chunks",
+        "websocket",
+        "another protocol",
+        "an old protocol",
+        "a slow head",
+        "a slow body",
+    ],
 )
-async def test_what_is_no_http_gets_the_proxys_own_answer_and_is_counted(
-    client: Client, content: bytes
+async def test_what_is_no_request_gets_the_proxys_own_answer_and_is_counted(
+    client: Client, content: bytes, status: int, code: str
 ) -> None:
     answer = await client.raw(content)
-    assert b" 400 Bad Request\r\n" in answer
-    assert b'"code":"proxy_bad_request"' in answer
+    assert answer.startswith(b"HTTP/1.1 %d " % status)
+    assert b'"code":"proxy_%b"' % code.encode() in answer
+    assert b"Server: avala-proxy\r\n" in answer
+    assert b"Connection: close\r\n" in answer
     assert b"yyy" not in answer
     assert client.script.asked == []
-    assert Rejected("other", ErrorClass.BAD_REQUEST) in client.events
-    assert (await client.ended()).status == 400
+    ended = await client.ended()
+    assert ended.status == status
+    assert Rejected("other", ended.error_class) in client.events
+
+
+async def test_a_body_that_is_dripped_is_not_waited_for(client: Client) -> None:
+    port = int(client.url.rpartition(":")[2].strip("/"))
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 500\r\n\r\n")
+    reading = asyncio.create_task(reader.read())
+    for _ in range(20):  # every piece is in time, but all together are not
+        writer.write(b"x")
+        await asyncio.wait([reading], timeout=0.05)
+    assert (await reading).startswith(b"HTTP/1.1 408 ")
+    writer.close()
+
+
+async def test_line_ends_between_requests_begin_no_head(client: Client) -> None:
+    port = int(client.url.rpartition(":")[2].strip("/"))
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"\r\n")
+    await asyncio.sleep(0.3)  # longer than a head may take
+    writer.write(b"\r\nGET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+    assert (await reader.read()).startswith(b"HTTP/1.1 200 ")
+    writer.close()
+
+
+async def test_what_follows_a_slow_head_is_not_heard(client: Client) -> None:
+    port = int(client.url.rpartition(":")[2].strip("/"))
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"GET / HT")
+    assert b" 408 " in await reader.readline()
+    writer.write(b"TP/1.1\r\nHost: h\r\n\r\n")
+    await reader.read()
+    writer.close()
+    assert client.script.asked == []
+
+
+async def test_one_client_too_many_is_told_to_come_back(client: Client) -> None:
+    port = int(client.url.rpartition(":")[2].strip("/"))
+    others = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
+    answer = await client.raw(b"")
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert b'"code":"proxy_too_many_connections"' in answer
+    assert b"Retry-After: 1\r\n" in answer
+    for _, writer in others:
+        writer.close()
+
+
+async def test_a_malformed_request_does_not_cost_those_before_it(client: Client) -> None:
+    good = b"PUT /1 HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nokGET /2 HTTP/1.1\r\nHost: h\r\n\r\n"
+    answers = await client.raw(
+        good + b"GET /3 HTTP/1.1\r\nHost: h\r\n\r\nbad bad\r\n\r\nGET /4 HTTP/1.1\r\n\r\n"
+    )
+    assert re.findall(rb"HTTP/1.1 (\d+)", answers) == [b"200", b"200", b"200", b"400"]
+    assert [request.target for request in client.script.asked] == ["/1", "/2", "/3"]
+
+
+async def test_a_long_pipeline_is_answered_in_order_however_long_it_takes(client: Client) -> None:
+    async def slowly(request: Request) -> None:
+        await asyncio.sleep(0.01)
+
+    client.script.before = slowly
+    requests = [b"GET /%d HTTP/1.1\r\nHost: h\r\nX: %b\r\n\r\n" % (n, b"x" * 2000) for n in range(60)]
+    last = b"GET /last HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
+    answers = await client.raw(b"".join(requests) + last)
+    assert answers.count(b"HTTP/1.1 200 ") == 61
+    assert [request.target for request in client.script.asked] == [*(f"/{n}" for n in range(60)), "/last"]
+
+
+async def test_in_http_1_0_an_answer_of_unknown_length_ends_with_its_connection(client: Client) -> None:
+    client.script.answer = lambda _: Response(200, "OK", Headers(), Body(b"all"))
+    request = b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"
+    answer = await client.raw(request * 2)
+    assert answer.count(b"HTTP/1.0 200 ") == 1
+    assert answer.endswith(b"\r\n\r\nall")
+
+
+async def test_an_upgrade_that_is_ignored_ends_the_connection(client: Client) -> None:
+    answer = await client.raw(
+        b"GET /1 HTTP/1.1\r\nHost: h\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
+        b"HTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\nGET /2 HTTP/1.1\r\nHost: h\r\n\r\n"
+    )
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert b"Connection: close\r\n" in answer
+    assert [request.target for request in client.script.asked] == ["/1"]
+
+
+async def test_a_body_beside_an_upgrade_that_is_ignored_is_read(client: Client) -> None:
+    answer = await client.raw(
+        b"PUT / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 4\r\n\r\nbodyGET /2"
+    )
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert [request.body.size for request in client.script.asked] == [4]
+
+
+async def test_a_trailer_becomes_no_field_of_the_next_request(client: Client) -> None:
+    await client.raw(
+        b"PUT /1 HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX-Evil: 1\r\n\r\n"
+        b"GET /2 HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
+    )
+    first, second = client.script.asked
+    assert (first.target, first.body.size, second.target) == ("/1", 2, "/2")
+    assert b"x-evil" not in first.headers
+    assert b"x-evil" not in second.headers
 
 
 @pytest.mark.parametrize(
@@ -285,7 +451,7 @@ async def test_a_handler_that_fails_is_not_taken_for_a_malformed_request(client:
     async def broken(_: web.BaseRequest) -> web.StreamResponse:
         raise ZeroDivisionError
 
-    runner = web.ServerRunner(Listener(broken, client.front.malformed))
+    runner = web.ServerRunner(Listener(broken, client.front.refuse, SETTINGS.listen))
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     async with client.session.get(f"http://127.0.0.1:{runner.addresses[0][1]}/") as answer:

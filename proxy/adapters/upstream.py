@@ -26,8 +26,10 @@ from proxy.forwarder import Progress
 from proxy.messages import Headers, Request, Response
 from proxy.policy.classify import IDEMPOTENT
 from proxy.policy.headers import upward
+from proxy.policy.wire import unfit_response
 
 _MAX_HEAD = 64 * 1024
+_MAX_INTERIM = 32
 _SMALL_BODY = 64 * 1024
 
 
@@ -109,11 +111,21 @@ class Upstream:
                     await asyncio.gather(upload, return_exceptions=True)
         except (OSError, TimeoutError, aiohttp.ClientError, HttpProcessingError) as error:
             raise _broken(error) from error
-        protocol.read_timeout = self._settings.read_timeout
+        headers = Headers(message.raw_headers)
+        fault = unfit_response(message.code, headers)
+        if fault is not None:
+            raise _unfit(fault)
+        protocol.read_timeout = self._patience(headers)
         if not payload.is_eof() and not protocol._reading_paused:
             protocol.start_timeout()  # the one that runs was set for the head
         body = _Body(connection, protocol, payload)
-        return Response(message.code, message.reason, Headers(message.raw_headers), body)
+        version = b"%d.%d" % message.version
+        return Response(message.code, message.reason, headers, body, version)
+
+    def _patience(self, headers: Headers) -> float:
+        """Return the longest silence of a body (seconds): a stream may have nothing to say."""
+        streams = (headers.get(b"content-type") or "").lower().startswith("text/event-stream")
+        return self._settings.stream_timeout if streams else self._settings.read_timeout
 
     def _head(self, request: Request) -> bytes:
         fields = upward(
@@ -124,10 +136,8 @@ class Upstream:
             credential_headers=self._settings.credential_headers,
             forwarded=self._headers.forwarded,
         )
-        line = f"{request.method} {self._prefix}{request.target} HTTP/1.1\r\n"
-        # aiohttp's parser decodes a target so; this gives the client's bytes back.
-        raw_line = line.encode("utf-8", "surrogateescape")
-        return raw_line + b"".join(b"%b: %b\r\n" % field for field in fields) + b"\r\n"
+        line = f"{request.method} {self._prefix}{request.target} HTTP/1.1\r\n".encode("ascii")
+        return line + b"".join(b"%b: %b\r\n" % field for field in fields) + b"\r\n"
 
     async def _write(
         self, protocol: ResponseHandler, head: bytes, request: Request, progress: Progress
@@ -163,12 +173,13 @@ class Upstream:
 
     @staticmethod
     async def _read_head(protocol: ResponseHandler) -> tuple[RawResponseMessage, StreamReader]:
-        while True:
+        for _ in range(_MAX_INTERIM):
             message, payload = await protocol.read()
-            if message.code >= 200:
-                return message, payload
             if message.code == 101:
-                raise aiohttp.ClientPayloadError("the upstream switched protocols without being asked")
+                raise _unfit("http_upgrade_failed")  # nobody asked for it
+            if not 100 <= message.code < 200:
+                return message, payload
+        raise _unfit("http_protocol_error")
 
 
 class _Body:
@@ -212,9 +223,14 @@ def _broken(error: BaseException) -> UpstreamError:
     if isinstance(error, TimeoutError):
         return UpstreamError(ErrorClass.READ_TIMEOUT, "The API did not answer in time.", written=True)
     if isinstance(error, HttpProcessingError):
-        return UpstreamError(ErrorClass.RESPONSE_INCOMPLETE, "The API's answer is not HTTP.", written=True)
+        return _unfit("http_protocol_error")
     detail = "The API closed the connection without an answer."
     return UpstreamError(ErrorClass.CONNECTION_TERMINATED, detail, written=True)
+
+
+def _unfit(proxy_status: str) -> UpstreamError:
+    detail = "The API's answer is not HTTP, or not safe to pass on."
+    return UpstreamError(ErrorClass.RESPONSE_INCOMPLETE, detail, written=True, proxy_status=proxy_status)
 
 
 def _cut(error: BaseException) -> UpstreamError:

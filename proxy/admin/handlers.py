@@ -7,7 +7,6 @@ metrics or the queue.
 import asyncio
 import ipaddress
 import json
-import re
 from collections.abc import Callable
 from dataclasses import asdict
 from http import HTTPStatus
@@ -15,6 +14,8 @@ from http import HTTPStatus
 from aiohttp import web
 
 from proxy.clock import Clock, LoopClock
+from proxy.errors import Refusal
+from proxy.policy.pages import is_own_name
 from proxy.state import State
 
 HEADERS = {
@@ -39,8 +40,6 @@ INDEX = (
     + "".join(f'<li><a href="{path}">{path}</a>: {text}\n' for path, text in PAGES.items())
     + "</ul>\n</html>\n"
 )
-
-_HOST = re.compile(r"(?:\[(?P<six>[^\]]*)\]|(?P<name>[^:]*))(?::[0-9]*)?")
 
 
 class Admin:
@@ -90,9 +89,11 @@ class Admin:
         response.headers.update(HEADERS)
         return response
 
-    def malformed(self, _request: web.BaseRequest) -> web.StreamResponse:
-        """Answer what was no HTTP."""
-        return _error(HTTPStatus.BAD_REQUEST, "This is no HTTP.")
+    def refuse(self, _request: web.BaseRequest, refusal: Refusal) -> web.StreamResponse:
+        """Answer what is refused before it became a request."""
+        answer = _error(HTTPStatus(refusal.status), refusal.detail)
+        answer.force_close()
+        return answer
 
     async def _index(self, _request: web.BaseRequest) -> web.Response:
         return web.Response(text=INDEX, content_type="text/html")
@@ -139,18 +140,4 @@ def _is_addressed_to_us(request: web.BaseRequest) -> bool:
     here = transport.get_extra_info("sockname") if transport else None
     if not isinstance(here, tuple) or not ipaddress.ip_address(here[0].partition("%")[0]).is_loopback:
         return True
-    return all(_is_own_name(host) for host in request.headers.getall("Host", []))
-
-
-def _is_own_name(host: str) -> bool:
-    match = _HOST.fullmatch(host)
-    if match is None:
-        return False
-    name = match["six"] or match["name"] or ""
-    if name.lower() == "localhost":
-        return True
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
+    return all(is_own_name(host) for host in request.headers.getall("Host", []))

@@ -27,10 +27,11 @@ HOP_BY_HOP = frozenset(
 )
 """Always of one connection, named in `Connection` or not."""
 
-FOR_THE_PROXY = frozenset({b"avala-proxy-client", b"expect"})
-"""Meant for us: who is calling, and whether to send the body (it has been read already)."""
+FOR_THE_PROXY = frozenset({b"avala-proxy-client", b"avala-proxy-token", b"expect"})
+"""Meant for us: who is calling, what shows it, and whether to send the body (it has been read already)."""
 
-VIA = b"1.1 avala-proxy"
+NAME = b"avala-proxy"
+"""Ours, in `Via` and `Proxy-Status`."""
 
 END_TO_END = re.compile(
     rb"accept(-.+)?|age|allow|authorization|cache-control|content-.+|cookie|date|etag|expires|forwarded|host"
@@ -70,7 +71,7 @@ def upward(
     dropped = FOR_THE_PROXY | HOP_BY_HOP | (_named_away(request.headers) - credentials)
     fields = _reframed(request.headers, host, size, dropped)
     if via:
-        _say(fields, b"Via", VIA)
+        _say(fields, b"Via", b"%b %b" % (request.version, NAME))
     if forwarded:
         _say_forwarded(fields, request)
     if b"x-request-id" not in request.headers:
@@ -81,10 +82,10 @@ def upward(
 def downward(response: Response) -> Fields:
     """Make the fields that the client gets.
 
-    A length beside a transfer coding is not trusted and goes too (RFC 9112 section 6.3).
+    A length of what has no body goes too (RFC 9110 section 8.6: not with 204).
     """
     dropped = HOP_BY_HOP | _named_away(response.headers)
-    if b"transfer-encoding" in response.headers:
+    if response.status == 204:
         dropped |= {b"content-length"}
     return tuple(field for field in response.headers if field[0].lower() not in dropped)
 
@@ -100,6 +101,12 @@ def prefer_wait(headers: Headers) -> float | None:
             match = _SECONDS.fullmatch(value)
             return min(float(match["seconds"]), LONGEST_WAIT) if match else None
     return None
+
+
+def is_json(headers: Headers) -> bool:
+    """Say whether the content is JSON (RFC 8259, or a type that ends with +json)."""
+    kind = (headers.get(b"content-type") or "").partition(";")[0].strip(" \t").lower()
+    return kind == "application/json" or kind.endswith("+json")
 
 
 def accepts_stream(headers: Headers) -> bool:

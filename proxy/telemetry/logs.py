@@ -26,6 +26,7 @@ _KEY = re.compile(r"avk_[A-Za-z0-9_-]+")
 _BEARER = re.compile(r"\b(bearer|basic)\s+[^\s\"',]+", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _WORTH_A_LOOK = frozenset({Fault.UPSTREAM, Fault.NETWORK, Fault.PROXY})
+_TROUBLE = frozenset({"upstream_unreachable", "certificate_unusable", "credential_unreadable"})
 _LONGEST_MESSAGE = 300
 
 
@@ -153,6 +154,7 @@ class Logs:
             upstream=round(event.upstream, 4),
             limit=event.limit,
             credential=event.credential,
+            client=event.client,
             peer=event.peer,
         )
 
@@ -163,7 +165,7 @@ class Logs:
         self._logger.warning("limit_paused", limit=event.limit, seconds=round(event.seconds, 4))
 
     def _lifecycle_changed(self, event: LifecycleChanged) -> None:
-        write = self._logger.warning if event.state == "upstream_unreachable" else self._logger.info
+        write = self._logger.warning if event.state in _TROUBLE else self._logger.info
         write(event.state, detail=event.detail)
 
     def _retry_scheduled(self, event: RetryScheduled) -> None:

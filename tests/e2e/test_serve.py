@@ -27,8 +27,9 @@ async def raw(url: str, request: bytes, *, until: bytes = b"") -> bytes:
 
 
 def varying(answer: bytes) -> bytes:
-    """Take out what differs from one moment to the next."""
-    answer = re.sub(rb"(Date|X-RateLimit-\w+|X-Request-Id): [^\r]*\r\n", b"", answer)
+    """Take out what differs from one moment to the next, and what the proxy says of itself."""
+    own = rb"Date|X-RateLimit-\w+|X-Request-Id|Via|Proxy-Status|Server-Timing"
+    answer = re.sub(rb"(" + own + rb"): [^\r]*\r\n", b"", answer)
     return re.sub(rb"Connection: close\r\n", b"", answer)
 
 

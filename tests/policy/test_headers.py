@@ -12,6 +12,7 @@ from proxy.policy.headers import (
     Fields,
     accepts_stream,
     downward,
+    is_json,
     prefer_wait,
     upward,
 )
@@ -29,8 +30,9 @@ def up(
     peer: str = "192.0.2.7",
     secure: bool = False,
     request_id: str = "r-1",
+    version: bytes = b"1.1",
 ) -> Fields:
-    request = Request("GET", "/", Headers(fields), peer, 0.0, 1.0, request_id, secure=secure)
+    request = Request("GET", "/", Headers(fields), peer, 0.0, 1.0, request_id, secure=secure, version=version)
     return upward(
         request,
         host=HOST[1],
@@ -140,11 +142,30 @@ def test_without_a_body_there_is_no_length() -> None:
     assert up((b"Content-Length", b"7"), (b"Transfer-Encoding", b"chunked")) == (HOST, VIA, ID)
 
 
-def test_a_length_beside_a_transfer_coding_does_not_reach_the_client() -> None:
-    assert down((b"Content-Length", b"7"), (b"Transfer-Encoding", b"chunked"), (b"A", b"1")) == (
-        (b"A", b"1"),
-    )
-    assert down((b"Content-Length", b"7")) == ((b"Content-Length", b"7"),)
+@pytest.mark.parametrize(
+    ("kind", "json"),
+    [
+        (b"application/json", True),
+        (b"Application/JSON ; charset=utf-8", True),
+        (b"application/problem+json", True),
+        (b"application/x-ndjson", False),
+        (b"text/event-stream", False),
+        (b"", False),
+    ],
+)
+def test_json_is_told_by_its_type(kind: bytes, json: bool) -> None:
+    assert is_json(Headers(((b"content-TYPE", kind),))) is json
+    assert not is_json(Headers())
+
+
+def test_the_length_of_an_answer_without_content_does_not_reach_the_client() -> None:
+    fields = Headers(((b"Content-Length", b"7"), (b"A", b"1")))
+    assert downward(Response(204, "No Content", fields)) == ((b"A", b"1"),)
+    assert downward(Response(304, "Not Modified", fields)) == fields.raw
+
+
+def test_via_names_the_version_in_which_the_request_came() -> None:
+    assert (b"Via", b"1.0 avala-proxy") in up(version=b"1.0")
 
 
 def test_our_via_follows_those_of_earlier_proxies_on_a_line_of_its_own() -> None:

@@ -30,6 +30,7 @@ REQUEST = ExchangeEnded(
     upstream=0.2,
     limit="standard",
     credential="5e1f",
+    client="ci",
     peer="192.0.2.1",
 )
 
@@ -86,6 +87,7 @@ def test_a_request_is_one_line_with_everything_about_it(stream: io.StringIO) -> 
             "upstream": 0.2,
             "limit": "standard",
             "credential": "5e1f",
+            "client": "ci",
             "peer": "192.0.2.1",
         }
     ]

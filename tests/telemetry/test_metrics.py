@@ -70,7 +70,20 @@ def ended(
     method: str = "GET",
 ) -> ExchangeEnded:
     return ExchangeEnded(
-        "id", method, ROUTE, status, error_class, fault, 1, 3.0, 2.5, 0.2, "standard", "5e1f", "192.0.2.1"
+        "id",
+        method,
+        ROUTE,
+        status,
+        error_class,
+        fault,
+        1,
+        3.0,
+        2.5,
+        0.2,
+        "standard",
+        "5e1f",
+        "ci",
+        "192.0.2.1",
     )
 
 
