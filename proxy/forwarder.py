@@ -179,9 +179,7 @@ class Forwarder:
                 if isinstance(body, Bytes) and response.status == 403:
                     code = structured_code(body.content)
         except UpstreamError as error:
-            broken = UpstreamError(
-                ErrorClass.RESPONSE_INCOMPLETE, error.detail, written=True, status=response.status
-            )
+            broken = UpstreamError(error.error_class, error.detail, written=True, status=response.status)
             return broken, self._judge(broken, request)
         return response, self._judge(response, request, code)
 

@@ -293,7 +293,7 @@ def test_an_answer_of_just_the_size_that_is_replayed_is_replaced() -> None:
     assert Journey([broken, response(200, b"whole")]).run()[1] == b"whole"
 
 
-def test_an_answer_that_stops_in_the_middle_is_incomplete_for_whatever_reason() -> None:
+def test_an_answer_that_stops_in_the_middle_was_not_read_in_time() -> None:
     class Stopped(BrokenBody):
         async def chunks(self) -> AsyncIterator[bytes]:
             yield b"{"
@@ -302,7 +302,7 @@ def test_an_answer_that_stops_in_the_middle_is_incomplete_for_whatever_reason() 
     journey = Journey([Response(200, "OK", headers(content_length="10"), Stopped())])
     with pytest.raises(UpstreamFailed) as refusal:
         journey.run(request("POST"))
-    assert (refusal.value.code, refusal.value.detail) == ("proxy_response_incomplete", "The API stopped.")
+    assert (refusal.value.code, refusal.value.detail) == ("proxy_read_timeout", "The API stopped.")
     cause = refusal.value.__cause__
     assert isinstance(cause, UpstreamError)
     assert (cause.written, cause.status) == (True, 200)

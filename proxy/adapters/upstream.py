@@ -9,6 +9,8 @@ only who writes the bytes knows whether any have left. What is used of aiohttp i
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
+from typing import cast
 
 import aiohttp
 from aiohttp import ClientTimeout
@@ -46,6 +48,8 @@ class Upstream:
         limit = settings.max_connections
         self._kept = aiohttp.TCPConnector(limit=limit, ttl_dns_cache=30, keepalive_timeout=15)
         self._fresh = aiohttp.TCPConnector(limit=limit, ttl_dns_cache=30, force_close=True)
+        for pool in (self._kept, self._fresh):
+            pool._factory = cast("partial[ResponseHandler]", partial(_Protocol, loop=loop))
         self._pool_key = ClientRequest("GET", origin, loop=loop)
         self._connect_timeout = ClientTimeout(total=None, connect=settings.connect_timeout)
 
@@ -92,7 +96,7 @@ class Upstream:
             skip_payload=request.method == "HEAD",
             read_until_eof=True,
             auto_decompress=False,
-            read_timeout=self._settings.head_timeout,
+            read_timeout=None,  # it would begin anew with each byte
             max_line_size=_MAX_HEAD,
             max_field_size=_MAX_HEAD,
             max_headers=512,
@@ -100,24 +104,25 @@ class Upstream:
         head = self._head(request)
         progress.started()
         try:
-            upload = await self._write(protocol, head, request, progress)
-            try:
-                message, payload = await self._read_head(protocol)
-            finally:
-                if upload is not None and not upload.done():
-                    upload.cancel()  # answered before the end of the body: the rest is not wanted
-                    protocol.force_close()
-                if upload is not None:
-                    await asyncio.gather(upload, return_exceptions=True)
+            async with asyncio.timeout(None) as patience:
+                upload = await self._write(protocol, head, request, progress, patience)
+                try:
+                    message, payload = await self._read_head(protocol)
+                finally:
+                    if upload is not None and not upload.done():
+                        upload.cancel()  # answered before the end of the body: the rest is not wanted
+                        protocol.force_close()
+                    if upload is not None:
+                        await asyncio.gather(upload, return_exceptions=True)
         except (OSError, TimeoutError, aiohttp.ClientError, HttpProcessingError) as error:
             raise _broken(error) from error
         headers = Headers(message.raw_headers)
-        fault = unfit_response(message.code, headers)
+        fault = unfit_response(message.code, message.reason, message.version, headers)
         if fault is not None:
             raise _unfit(fault)
         protocol.read_timeout = self._patience(headers)
         if not payload.is_eof() and not protocol._reading_paused:
-            protocol.start_timeout()  # the one that runs was set for the head
+            protocol.start_timeout()
         body = _Body(connection, protocol, payload)
         version = b"%d.%d" % message.version
         return Response(message.code, message.reason, headers, body, version)
@@ -140,7 +145,12 @@ class Upstream:
         return line + b"".join(b"%b: %b\r\n" % field for field in fields) + b"\r\n"
 
     async def _write(
-        self, protocol: ResponseHandler, head: bytes, request: Request, progress: Progress
+        self,
+        protocol: ResponseHandler,
+        head: bytes,
+        request: Request,
+        progress: Progress,
+        patience: asyncio.Timeout,
     ) -> "asyncio.Task[None] | None":
         """Write the head, and the body: at once if small, else in a task beside the reading."""
         transport = protocol.transport
@@ -148,12 +158,15 @@ class Upstream:
         if request.body.size is None or request.body.size <= _SMALL_BODY:
             transport.write(head + b"".join([chunk async for chunk in request.body.chunks()]))
             progress.sent()
-            protocol.start_timeout()
+            self._expect_head(patience)
             return None
         transport.write(head)
-        return asyncio.get_running_loop().create_task(self._upload(protocol, request))
+        return asyncio.get_running_loop().create_task(self._upload(protocol, request, patience))
 
-    async def _upload(self, protocol: ResponseHandler, request: Request) -> None:
+    def _expect_head(self, patience: asyncio.Timeout) -> None:
+        patience.reschedule(asyncio.get_running_loop().time() + self._settings.head_timeout)
+
+    async def _upload(self, protocol: ResponseHandler, request: Request, patience: asyncio.Timeout) -> None:
         """Write a large body.
 
         Its end is not reported: megabytes of it may still lie in the kernel's buffers, so that when it has
@@ -169,7 +182,7 @@ class Upstream:
             # The reader waits on the protocol, so that is where the failure has to arrive.
             protocol.set_exception(aiohttp.ClientOSError(f"the body could not be sent: {error!r}"), error)
             return
-        protocol.start_timeout()
+        self._expect_head(patience)
 
     @staticmethod
     async def _read_head(protocol: ResponseHandler) -> tuple[RawResponseMessage, StreamReader]:
@@ -180,6 +193,28 @@ class Upstream:
             if not 100 <= message.code < 200:
                 return message, payload
         raise _unfit("http_protocol_error")
+
+
+class _Protocol(ResponseHandler):
+    """A connection that breaks off the body that is arriving, whatever goes wrong.
+
+    aiohttp takes a reset for the end of a body that ends with its connection, and lets the reader of a
+    malformed one wait for ever.
+    """
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        if exc is not None:
+            self._break_off(exc)
+        super().connection_lost(exc)
+
+    def set_exception(self, exc: BaseException, exc_cause: BaseException | None = None) -> None:
+        super().set_exception(exc, exc if exc_cause is None else exc_cause)
+        self._break_off(exc)
+
+    def _break_off(self, cause: BaseException) -> None:
+        if self._payload is not None and not self._payload.is_eof():
+            late = isinstance(cause, TimeoutError)
+            self._payload.set_exception(cause if late else aiohttp.ClientPayloadError("it broke"), cause)
 
 
 class _Body:

@@ -23,6 +23,8 @@ _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(rb"[\t -~\x80-\xff]*")
 _TARGET = re.compile(r"/[!-\"$-~]*")
 _ABSOLUTE = re.compile(r"(?P<scheme>https?)://(?P<authority>[^/?#]*)(?P<rest>[^#]*)", re.I | re.S)
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_VERSIONS = ((1, 0), (1, 1))
 _LENGTH = re.compile(rb"[0-9]{1,19}")
 _SEPARATORS = 4  # a colon, a space, CR and LF
 
@@ -123,7 +125,7 @@ def _check_framing(head: RequestHead) -> None:
         raise BadRequest("HTTP/1.0 has no transfer codings.")
 
 
-def unfit_response(status: int, headers: Headers) -> str | None:
+def unfit_response(status: int, reason: str, version: tuple[int, int], headers: Headers) -> str | None:
     """Say what RFC 9209 calls the fault of a response head; None if it has none."""
     lengths, codings = headers.all(b"content-length"), headers.all(b"transfer-encoding")
     try:
@@ -132,7 +134,7 @@ def unfit_response(status: int, headers: Headers) -> str | None:
         return "http_protocol_error"
     if sum(len(name) + len(value) for name, value in headers) > MAX_RESPONSE_HEAD:
         return "http_response_header_section_size"
-    if status < 200 or len(lengths) + len(codings) > 1:
+    if status < 200 or version not in _VERSIONS or _CONTROL.search(reason) or len(lengths) + len(codings) > 1:
         return "http_protocol_error"
     if lengths and _LENGTH.fullmatch(lengths[0].encode("latin-1")) is None:
         return "http_protocol_error"

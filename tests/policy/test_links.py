@@ -106,6 +106,7 @@ def test_a_port_and_a_path_prefix_belong_to_the_base() -> None:
         assert relinked(base + other, ODD) is None
     assert relinked("https://[2001:db8::7]:8080/a+b/v.1/", ODD) is None
     assert relinked("http://[2001:db8::7]/a+b/v.1/", ODD) is None
+    assert relinked("https://[2001:db8::7]/a+b/v.1/", ODD) is None
 
 
 def test_an_upstream_without_tls_may_say_that_it_has_it() -> None:
@@ -190,6 +191,7 @@ def test_both_keys_count_wherever_they_stand_and_as_often_as_they_do() -> None:
         b'{"a":[1,"next":"@"}',
         b'{"a":"x,"next":"@"}',
         b'{"a":],"next":"@"}',
+        b'{"a":[1]}[[],"next":"@"}',
         b"{'next':'@'}",
         b'\x00{"next":"@"}',
         b'{next:"@"}',
@@ -205,6 +207,13 @@ def test_a_key_that_cannot_be_read_is_none_of_ours() -> None:
     assert LINKS.json(before, TO) == before.replace(
         b'"next":"https://api.avala.ai', b'"next":"' + TO.encode()
     )
+
+
+def test_our_own_address_cannot_break_out_of_its_string() -> None:
+    to = 'http://h/",\\'
+    after = LINKS.json(page("https://api.avala.ai/x"), to)
+    assert after is not None
+    assert json.loads(after) == {"next": f"{to}/x", "previous": None}
 
 
 def test_what_leads_to_us_already_is_no_change() -> None:
@@ -380,6 +389,7 @@ def test_nothing_else_is_json(kind: bytes) -> None:
     assert coding((b"Content-Type", kind)) is None
     assert coding((b"Content-Type", kind), JSON) is None
     assert coding() is None
+    assert coding(JSON, JSON) is None
 
 
 @pytest.mark.parametrize(

@@ -246,7 +246,7 @@ def test_any_head_is_taken_or_refused(path: str, name: bytes, value: bytes) -> N
     [[], [(b"Content-Length", b"1")], [(b"Transfer-Encoding", b"CHUNKED")], [(b"X", b"caf\xe9\t")]],
 )
 def test_a_fit_response_passes(fields: list[Field]) -> None:
-    assert unfit_response(200, Headers(tuple(fields))) is None
+    assert unfit_response(200, "Caf\udce9 \t", (1, 1), Headers(tuple(fields))) is None
 
 
 @pytest.mark.parametrize(
@@ -264,4 +264,12 @@ def test_a_fit_response_passes(fields: list[Field]) -> None:
     ],
 )
 def test_an_unfit_response_is_named(status: int, fields: list[Field], fault: str) -> None:
-    assert unfit_response(status, Headers(tuple(fields))) == fault
+    assert unfit_response(status, "OK", (1, 0), Headers(tuple(fields))) == fault
+
+
+@pytest.mark.parametrize(
+    ("reason", "version"),
+    [("O\0K", (1, 1)), ("\x1b[2J", (1, 1)), ("OK", (2, 0)), ("OK", (0, 9)), ("OK", (1, 2))],
+)
+def test_an_unfit_status_line_is_named(reason: str, version: tuple[int, int]) -> None:
+    assert unfit_response(200, reason, version, Headers()) == "http_protocol_error"
