@@ -7,8 +7,7 @@ The only place that knows content codings. What is a link, and which answers may
 import asyncio
 import sys
 import zlib
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
@@ -16,7 +15,7 @@ from typing import Protocol
 import brotli  # type: ignore[import-untyped]  # it has no types
 
 from proxy import config
-from proxy.messages import Headers, Request, Response, ResponseBody
+from proxy.messages import Begun, Headers, Request, Response
 from proxy.policy.links import Links, json_coding, revalidated, weak
 
 if sys.version_info >= (3, 14):
@@ -76,12 +75,12 @@ class Localiser:
         if whole or coding == _IDENTITY:
             changed = await self._changed(content[:longest], coding, to)
         if changed is None:
-            return replace(response, body=_Resumed(pieces, source, response.body))
+            return replace(response, body=Begun(content, source, response.body))
         size: int | None = len(changed)
         if not whole:
             announced = _announced(response.headers)
             size = None if announced is None else announced + len(changed) - longest
-        body = _Resumed((changed, content[longest:]), source, response.body)
+        body = Begun(changed + content[longest:], source, response.body)
         return replace(response, headers=weak(response.headers, size), body=body)
 
     async def _changed(self, content: bytes, coding: str, to: str) -> bytes | None:
@@ -101,30 +100,6 @@ class Localiser:
             changed = self._links.json(decoded, to)
             return None if changed is None else coding.encode(changed)
         return None
-
-
-class _Resumed:
-    """A body whose beginning has been read already, and perhaps changed."""
-
-    def __init__(self, first: Iterable[bytes], rest: AsyncIterator[bytes], original: ResponseBody) -> None:
-        self._first = deque(first)
-        self._rest = rest
-        self._original = original
-        self._closed = False
-
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """Read the beginning, which is not kept, and then what is left."""
-        while self._first:
-            if piece := self._first.popleft():
-                yield piece
-        async for piece in self._rest:
-            yield piece
-
-    async def close(self) -> None:
-        """Give back what the original body holds, once."""
-        if not self._closed:
-            self._closed = True
-            await self._original.close()
 
 
 def _announced(headers: Headers) -> int | None:

@@ -106,7 +106,7 @@ def prefer_wait(headers: Headers) -> float | None:
 def is_json(headers: Headers) -> bool:
     """Say whether the content is JSON (RFC 8259, or a type that ends with +json)."""
     kind = (headers.get(b"content-type") or "").partition(";")[0].strip(" \t").lower()
-    return kind == "application/json" or kind.endswith("+json")
+    return kind == "application/json" or ("/" in kind and kind.endswith("+json"))
 
 
 def accepts_stream(headers: Headers) -> bool:

@@ -13,14 +13,13 @@ from itertools import islice
 
 from proxy.config_values import parse_base_url
 from proxy.messages import Headers, Response
+from proxy.policy.headers import is_json
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _KEYS = ("next", "previous")
 _NOT_WHOLE = frozenset({204, 205, 206})
 _DIGESTS = frozenset({b"content-md5", b"digest", b"content-digest", b"repr-digest"})
 
-_TOKEN = r"[!#$%&'*+.^_`|~0-9a-z-]+"
-_JSON_TYPE = re.compile(rf"(?:application/json|{_TOKEN}/{_TOKEN}\+json)[ \t]*(?:;.*)?", re.I | re.S)
 _TAG = re.compile(r'(?:W/)?"[^"]*+"')
 # Whoever resolves two dots decides where they lead, and a backslash or a control is read in different ways.
 _UNCLEAR = re.compile(r"[\x00-\x1f\x7f\\]|\A[^?#]*?/(?:\.|%2e){2}(?:[/?#]|\Z)", re.IGNORECASE)
@@ -152,7 +151,7 @@ def json_coding(method: str, response: Response) -> str | None:
     if method == "HEAD" or not 200 <= response.status < 300 or response.status in _NOT_WHOLE:
         return None
     kinds = response.headers.all(b"content-type")
-    if len(kinds) != 1 or _JSON_TYPE.fullmatch(kinds[0].strip(" \t")) is None:
+    if len(kinds) != 1 or not is_json(response.headers):
         return None
     lines = ",".join(response.headers.all(b"content-encoding"))
     codings = [coding.strip(" \t").lower() for coding in lines.split(",")]

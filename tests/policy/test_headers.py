@@ -150,6 +150,7 @@ def test_without_a_body_there_is_no_length() -> None:
         (b"application/problem+json", True),
         (b"application/x-ndjson", False),
         (b"text/event-stream", False),
+        (b"+json", False),
         (b"", False),
     ],
 )
