@@ -178,6 +178,9 @@ class Upstream:
                     await protocol._drain_helper()  # raises if the connection is lost
                 assert protocol.transport is not None
                 protocol.transport.write(chunk)
+        except TimeoutError as error:
+            protocol.set_exception(aiohttp.SocketTimeoutError("the body was not taken in time"), error)
+            return
         except Exception as error:
             # The reader waits on the protocol, so that is where the failure has to arrive.
             protocol.set_exception(aiohttp.ClientOSError(f"the body could not be sent: {error!r}"), error)

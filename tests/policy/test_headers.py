@@ -165,6 +165,10 @@ def test_the_length_of_an_answer_without_content_does_not_reach_the_client() -> 
     assert downward(Response(304, "Not Modified", fields)) == fields.raw
 
 
+def test_we_may_be_told_not_to_name_ourselves() -> None:
+    assert up(via=False) == (HOST, ID)
+
+
 def test_via_names_the_version_in_which_the_request_came() -> None:
     assert (b"Via", b"1.0 avala-proxy") in up(version=b"1.0")
 
