@@ -484,3 +484,33 @@ def test_a_held_key_is_lent_anywhere_to_clients_with_tokens_and_by_tls_to_those_
 def test_without_a_held_key_any_address_is_allowed_since_nothing_is_lent(file: Path) -> None:
     file.write_text('[listen]\naddresses = ["0.0.0.0:80"]\n')
     assert not load(file).holds_key
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (
+            '[listen]\naddresses = ["127.0.0.1:80", "0.0.0.0:80"]',
+            "listen.addresses[1] in FILE is there already; allowed: each place once",
+        ),
+        (
+            '[listen]\naddresses = ["https://127.0.0.1:80"]',
+            "listen.tls.certificate is missing, and clients connect by TLS; allowed: PEM files in "
+            "listen.tls.certificate and listen.tls.key (`avala-proxy cert` makes some)",
+        ),
+        (
+            '[listen.tls]\ncertificate = "FILE"',
+            "listen.tls.key is missing; allowed: a PEM file, beside the other of the two",
+        ),
+        (
+            '[listen.tls]\nkey = "FILE"',
+            "listen.tls.certificate is missing; allowed: a PEM file, beside the other of the two",
+        ),
+        (
+            '[listen]\nunix_mode = "rw"',
+            'listen.unix_mode in FILE is "rw"; allowed: text like ^0?[0-7]{3}$',
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_place_is_said(file: Path, text: str, problem: str) -> None:
+    assert refusal(file, text.replace("FILE", str(file))) == problem

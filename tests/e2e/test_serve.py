@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator
@@ -354,3 +355,41 @@ async def test_readiness_and_status_tell_what_the_proxy_does() -> None:
         async with stack.session.get(stack.app.admin_url + "/status") as answer:
             state = (await answer.json())["state"]
         assert {limit["name"]: limit["remaining"] for limit in state["limits"]}["standard"] == 99
+
+
+async def test_a_client_that_follows_the_links_of_a_list_never_leaves_the_proxy() -> None:
+    async with running() as stack:
+        url: str | None = f"{stack.url}/api/v1/datasets/?limit=2"
+        pages = 0
+        while url:
+            assert url.startswith(stack.url + "/")
+            async with stack.session.get(url, headers=KEY) as answer:
+                url = (await answer.json())["next"]
+                pages += 1
+        assert pages > 2
+        assert stack.sandbox.ledger.summary()["requests"] == pages == len(stack.lines("request"))
+
+
+async def test_links_may_be_left_as_they_are() -> None:
+    async with running(links={"rewrite": False}) as stack:
+        _, content = await stack.ask("GET", LIST)
+        assert json.loads(content)["next"].startswith(stack.upstream + "/")
+
+
+async def test_behind_a_trusted_proxy_links_lead_to_where_the_client_asked() -> None:
+    there = {
+        "X-Forwarded-Proto": "https",
+        "X-Forwarded-Host": "avala.internal",
+        "X-Forwarded-For": "192.0.2.9",
+    }
+    async with running(listen={"trusted_peers": ["127.0.0.1"]}) as stack:
+        _, content = await stack.ask("GET", LIST, fields=there)
+        assert json.loads(content)["next"].startswith("https://avala.internal/api/v1/")
+        await until(lambda: len(stack.lines("request")) == 1)
+        assert stack.lines("request")[0]["peer"] == "192.0.2.9"
+    async with running() as stack:
+        _, content = await stack.ask("GET", LIST, fields=there)
+        assert json.loads(content)["next"].startswith(stack.url)
+    async with running(listen={"public_url": "https://proxy.example/"}) as stack:
+        _, content = await stack.ask("GET", LIST)
+        assert json.loads(content)["next"].startswith("https://proxy.example/api/v1/")
