@@ -129,6 +129,7 @@ class App:
             forwarder,
             Localiser(settings.links, settings.upstream.base_url),
             headers=settings.headers,
+            send_timeout=settings.listen.send_timeout,
             routes=routes,
             clock=clock,
             events=self._events,

@@ -106,6 +106,8 @@ class Listen(Part):
     """Longest between two pieces of a request body; then 408."""
     body_rate: Annotated[float, Field(ge=0)] = 1024.0
     """Bytes per second that a request body must come to on average, after its first `body_timeout`."""
+    send_timeout: Seconds = 60.0
+    """Longest that a client may take nothing of its answer; then its connection is cut."""
     idle_timeout: Seconds = 75.0
     """Longest that a connection is kept without a request."""
     grace: Annotated[float, Field(ge=0)] = 30.0

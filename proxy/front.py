@@ -52,6 +52,7 @@ class Front:
         localiser: Localiser,
         *,
         headers: config.Headers,
+        send_timeout: float,
         routes: RouteTable,
         clock: Clock,
         events: Events,
@@ -60,6 +61,7 @@ class Front:
         self._forwarder = forwarder
         self._localiser = localiser
         self._headers = headers
+        self._send_timeout = send_timeout
         self._routes = routes
         self._clock = clock
         self._events = events
@@ -112,7 +114,7 @@ class Front:
                     status = response.status
                     self._routes.answered(request.path, status)
                     answer = await self._answer(request, response, account)
-                    await answer.carry(http)
+                    await answer.carry(http, self._send_timeout)
             except Refusal as refusal:
                 answer, status = self._refusal(request, refusal, account), refusal.status
             except UpstreamError as error:

@@ -35,13 +35,21 @@ class Relay(web.StreamResponse):
         for name, value in self._fields:  # for aiohttp to read its framing off; never written
             self.headers.add(name.decode("latin-1"), value.decode("latin-1"))
 
-    async def carry(self, http: web.BaseRequest) -> None:
-        """Send the head, then the body as it comes; raises `UpstreamError` when that breaks off."""
+    async def carry(self, http: web.BaseRequest, patience: float) -> None:
+        """Send the head, then the body as it comes.
+
+        Raises `UpstreamError` when that breaks off, and ConnectionError when the client is gone, or takes
+        nothing for `patience` seconds: it would hold a connection to the API, and perhaps a place in a limit.
+        """
         if http.version < HttpVersion11 and "Content-Length" not in self.headers:
             self.force_close()  # nothing but its end can tell where this body ends
         await self.prepare(http)
         async for chunk in self._upstream_body.chunks():
-            await self.write(chunk)
+            try:
+                async with asyncio.timeout(patience):
+                    await self.write(chunk)
+            except TimeoutError as error:
+                raise ConnectionAbortedError("the client takes nothing of its answer") from error
         await self.write_eof()
 
     async def _write_headers(self) -> None:

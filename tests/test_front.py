@@ -32,7 +32,7 @@ Answering = Callable[[Request], Response]
 SETTINGS = Settings(
     body=BodySettings(max_size=2000),
     queue=Queue(longest_wait=60.0),
-    listen=Listen(max_connections=3, head_timeout=0.2, body_timeout=0.2, body_rate=100.0),
+    listen=Listen(max_connections=3, head_timeout=0.2, body_timeout=0.2, body_rate=100.0, send_timeout=0.2),
 )
 TOLD = rb"(Via|Proxy-Status|Server-Timing|X-Request-Id): [^\r]*\r\n"
 
@@ -93,6 +93,10 @@ class Client:
         (event,) = [event for event in self.events if isinstance(event, ExchangeEnded)]
         return event
 
+    async def ended_after(self, count: int) -> ExchangeEnded:
+        await until(lambda: len(self.script.asked) == count)
+        return await self.ended()
+
     async def raw(self, content: bytes) -> bytes:
         port = int(self.url.rpartition(":")[2].strip("/"))
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -121,6 +125,7 @@ async def client() -> AsyncIterator[Client]:
         script,  # type: ignore[arg-type]  # it has the one method that the front calls
         Localiser(settings.links, "https://api.avala.ai"),
         headers=settings.headers,
+        send_timeout=settings.listen.send_timeout,
         routes=routes,
         clock=clock,
         events=Events(events.append),
@@ -257,6 +262,16 @@ async def test_a_connection_that_breaks_before_the_answer_gets_none(client: Clie
     assert await client.raw(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n") == b""
     ended = await client.ended()
     assert (ended.status, ended.error_class) == (None, ErrorClass.CLIENT_DISCONNECTED)
+
+
+async def test_a_client_that_takes_nothing_of_its_answer_is_cut_off(client: Client) -> None:
+    client.script.answer = lambda _: Response(200, "OK", Headers(), Body(*[b"x" * 1_000_000] * 50))
+    port = int(client.url.rpartition(":")[2].strip("/"))
+    _, writer = await asyncio.open_connection("127.0.0.1", port, limit=1000)
+    writer.write(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+    ended = await client.ended_after(1)
+    assert ended.error_class is ErrorClass.CLIENT_DISCONNECTED
+    writer.transport.abort()
 
 
 async def test_a_client_that_leaves_in_the_middle_of_its_upload_is_recorded(client: Client) -> None:
@@ -420,7 +435,8 @@ async def test_an_upgrade_that_is_ignored_ends_the_connection(client: Client) ->
 
 async def test_a_body_beside_an_upgrade_that_is_ignored_is_read(client: Client) -> None:
     answer = await client.raw(
-        b"PUT / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 4\r\n\r\nbodyGET /2"
+        b"PUT / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n"
+        b"Content-Length: 4\r\n\r\nbodyGET /2"
     )
     assert answer.startswith(b"HTTP/1.1 200 ")
     assert [request.body.size for request in client.script.asked] == [4]
