@@ -5,6 +5,7 @@ recorded; `complete` refuses what must be refused, before a byte of the body is 
 """
 
 import asyncio
+import math
 import re
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
@@ -165,11 +166,9 @@ class Reception:
         began, received = self._clock.now(), 0
         try:
             while True:
-                now = self._clock.now()
-                left = listen.body_timeout
-                if listen.body_rate:
-                    left = min(left, began + listen.body_timeout + received / listen.body_rate - now)
-                async with asyncio.timeout(left):
+                earned = received / listen.body_rate if listen.body_rate else math.inf
+                overdrawn = self._clock.now() - began - earned
+                async with asyncio.timeout(listen.body_timeout - max(overdrawn, 0.0)):
                     chunk = await http.content.readany()
                 if not chunk:
                     return

@@ -12,8 +12,8 @@ from aiohttp import ClientPayloadError, ClientSession, ServerDisconnectedError, 
 from proxy.clock import LoopClock
 from proxy.config import Body as BodySettings
 from proxy.config import Listen, Queue, Settings
-from proxy.errors import ErrorClass, Fault
-from proxy.events import Crashed, Event, Events, ExchangeEnded, Rejected
+from proxy.errors import ErrorClass, Fault, UpstreamError
+from proxy.events import BrokenOff, Crashed, Event, Events, ExchangeEnded, Rejected
 from proxy.forwarder import Account
 from proxy.front import Front
 from proxy.links import Localiser
@@ -229,6 +229,16 @@ async def test_a_fault_before_the_head_is_a_500_that_the_log_explains(client: Cl
     assert crash.request_id == "made-here"
     assert "ZeroDivisionError" in crash.stack
     assert (await client.ended()).error_class is ErrorClass.INTERNAL_ERROR
+
+
+async def test_an_answer_that_breaks_while_its_links_are_looked_for_is_a_502(client: Client) -> None:
+    broken = UpstreamError(ErrorClass.RESPONSE_INCOMPLETE, "The API's answer broke off.", written=True)
+    fields = headers(content_type="application/json")
+    client.script.answer = lambda _: Response(200, "OK", fields, Body(b"{", then=broken))
+    async with client.session.get(client.url) as answer:
+        assert answer.status == 502
+        assert (await answer.json())["code"] == "proxy_response_incomplete"
+    assert BrokenOff("other", ErrorClass.RESPONSE_INCOMPLETE, Fault.NETWORK) in client.events
 
 
 async def test_a_fault_after_the_head_aborts_the_connection(client: Client) -> None:
