@@ -5,7 +5,7 @@ import shutil
 import time
 import zlib
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,7 +58,17 @@ def checksum(size: int) -> int:
 async def bulk() -> AsyncIterator[str]:
     """Run an upstream that takes any body and answers its checksum, and gives a gigabyte to a GET."""
 
+    connections: set[asyncio.Task[None]] = set()
+
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        connections.add(task)
+        with suppress(asyncio.IncompleteReadError, ConnectionError):  # the proxy closed it
+            await answer_all(reader, writer)
+        writer.close()
+
+    async def answer_all(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while head := await reader.readuntil(b"\r\n\r\n"):
             if head.startswith(b"GET"):
                 writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % GIB)
@@ -69,11 +79,11 @@ async def bulk() -> AsyncIterator[str]:
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(answer) + answer)
             if head.startswith(b"POST"):
                 break
-        writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0, limit=MIB)
     async with server:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        await asyncio.gather(*connections)
 
 
 @dataclass
