@@ -4,7 +4,7 @@ Nothing here decides or touches the world. Header names and values are bytes, in
 in which they came; bodies are read through the two protocols at the end.
 """
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -14,23 +14,29 @@ class Headers:
     """Hold header fields as they came: order, case and repeats kept."""
 
     raw: tuple[tuple[bytes, bytes], ...] = ()
+    _index: dict[bytes, list[bytes]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __iter__(self) -> Iterator[tuple[bytes, bytes]]:
         return iter(self.raw)
 
     def get(self, name: bytes) -> str | None:
         """Return the first value of a field (name in lower case), decoded as Latin-1; None if absent."""
-        for key, value in self.raw:
-            if key.lower() == name:
-                return value.decode("latin-1")
-        return None
+        values = self._named(name)
+        return values[0].decode("latin-1") if values else None
 
     def all(self, name: bytes) -> list[str]:
         """Return every value of a field (name in lower case), in order."""
-        return [value.decode("latin-1") for key, value in self.raw if key.lower() == name]
+        return [value.decode("latin-1") for value in self._named(name)]
 
     def __contains__(self, name: bytes) -> bool:
-        return any(key.lower() == name for key, _ in self.raw)
+        return bool(self._named(name))
+
+    def _named(self, name: bytes) -> Sequence[bytes]:
+        # A dozen rules ask each head for their fields: it is gone through once, when the first one does.
+        if not self._index:
+            for key, value in self.raw:
+                self._index.setdefault(key.lower(), []).append(value)
+        return self._index.get(name, ())
 
 
 class Body(Protocol):
