@@ -92,6 +92,11 @@ class App:
         where = f"{', '.join(urls)} (metrics and status: {self.admin_url})"
         self._events(LifecycleChanged("listening", where))
 
+    def read_files(self) -> None:
+        """Read certificates, keys and tokens; raises `StartError`."""
+        self._tls()
+        self._access()
+
     def _tls(self) -> ssl.SSLContext | None:
         settings, clock = self.settings.listen, self._clock
         if not any(place.scheme == "https" for place in settings.places):
@@ -231,6 +236,10 @@ class App:
             pauses={name: round(seconds, 3) for name, seconds in paused.items() if seconds > 0},
         )
 
+    def warn_of_files(self, shortage: str) -> None:
+        """Say in the log that the system allows too few open files."""
+        self._events(LifecycleChanged("few_open_files", shortage))
+
     async def warn_if_unreachable(self) -> None:
         """Say so in the log when the upstream cannot be connected to; it may come later, so nothing stops."""
         try:
@@ -275,23 +284,35 @@ class App:
         self._restore_stdlib()
 
 
-def _allow_open_files(settings: config.Settings) -> None:
-    """Raise this process's own limit on open files, as far as the system lets it; shells set it to 1024."""
+def _allow_open_files(settings: config.Settings) -> str | None:
+    """Raise this process's own limit on open files, which shells set to 1024; say if it is not enough."""
     upward = 2 * settings.upstream.max_connections
     wanted = settings.listen.max_connections + upward + settings.queue.size + 64
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard != resource.RLIM_INFINITY:
-        wanted = min(wanted, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        with suppress(OSError, ValueError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return None
+    with suppress(OSError, ValueError):
+        raised = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (raised, hard))
+        soft = raised
+    if soft >= wanted:
+        return None
+    advice = "Raise the limit (ulimit -n, LimitNOFILE), or lower listen.max_connections."
+    return f"The system allows {soft} open files, and up to {wanted} may be needed. {advice}"
+
+
+async def verify(settings: config.Settings) -> None:
+    """Read the files that the settings name, as `serve` would. Raises `StartError`."""
+    App(settings, log_stream=io.StringIO()).read_files()
 
 
 async def serve(settings: config.Settings) -> None:
     """Run until SIGTERM or SIGINT, then drain; a second signal ends the draining. Raises `StartError`."""
-    _allow_open_files(settings)
+    shortage = _allow_open_files(settings)
     app = App(settings)
     await app.start()
+    if shortage is not None:
+        app.warn_of_files(shortage)
     probe = asyncio.create_task(app.warn_if_unreachable())
     await signalled()
     draining = asyncio.create_task(app.stop(grace=settings.listen.grace))

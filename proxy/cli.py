@@ -89,13 +89,15 @@ def serve(path: Path | None, **options: Any) -> None:
 @_TLS_KEY
 @_UPSTREAM
 def check(path: Path | None, **options: Any) -> None:
-    """Validate a configuration and print the effective one; secrets are masked."""
+    """Validate a configuration and the files that it names, and print it; secrets are masked."""
+    from proxy.app import StartError, verify
     from proxy.config import load
     from proxy.config_report import ConfigError, effective
 
     try:
         settings = load(path, _overrides(**options))
-    except ConfigError as error:
+        asyncio.run(verify(settings))
+    except (ConfigError, StartError) as error:
         _fail(str(error), 2)
     click.echo(effective(settings), nl=False)
     click.echo("The configuration is valid.", err=True)

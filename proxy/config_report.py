@@ -67,13 +67,17 @@ def problems(
             yield Problem(where(path), "is missing", _describe(_node(schema, path), schema))
         else:
             allowed = str(cause) if cause else _describe(_node(schema, path), schema)
-            yield Problem(where(path), f"is {_shown(found['input'], _node(schema, path))}", allowed)
+            yield Problem(where(path), f"is {_shown(found['input'], _node(schema, path), schema)}", allowed)
 
 
 def unknown(path: Path, model: type[BaseModel], where: str) -> Problem:
     """Say that a key is not a setting, and which one may have been meant."""
     schema = _schema(model)
     siblings = list(_node(schema, path[:-1]).get("properties", {}))
+    if len(path) > 1 and _holds_secrets(_node(schema, path[:-1]), schema):
+        # A secret in the place of a key, as when a variable holds JSON of another shape.
+        masked = where.replace(dotted(path), dotted((*path[:-1], "…")), 1)
+        return Problem(masked, "is not a setting", f"one of {', '.join(siblings)}")
     close = difflib.get_close_matches(str(path[-1]), siblings, n=1)
     elsewhere = [leaf for leaf in leaves(model) if leaf[-1] == path[-1]]
     if elsewhere:
@@ -159,7 +163,14 @@ def _bounds(node: Mapping[str, Any]) -> str:
     return f" above {node['exclusiveMinimum']}" if "exclusiveMinimum" in node else ""
 
 
-def _shown(value: object, node: Mapping[str, Any]) -> str:
+def _holds_secrets(node: Mapping[str, Any], schema: Mapping[str, Any]) -> bool:
+    """Tell whether a setting, or one in the table or list that it is, is secret."""
+    node = _resolved(node, schema)
+    below = [*node.get("properties", {}).values(), *([node["items"]] if "items" in node else [])]
+    return bool(node.get("writeOnly")) or any(_holds_secrets(one, schema) for one in below)
+
+
+def _shown(value: object, node: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
     if isinstance(value, Mapping):
         return "a table"
     if isinstance(value, list | tuple):
@@ -167,7 +178,7 @@ def _shown(value: object, node: Mapping[str, Any]) -> str:
     # Numbers from the environment are text; people see them as numbers.
     number = isinstance(value, str) and _NUMBER.fullmatch(value)
     text = str(value) if number else json.dumps(value, default=str)
-    if node.get("writeOnly") or _MAY_BE_SECRET.search(text):
+    if _holds_secrets(node, schema) or _MAY_BE_SECRET.search(text):
         return "a value that may hold a secret, so it is not shown"
     return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
 

@@ -186,6 +186,13 @@ class RequestTooLarge(Refusal):
     error_class = ErrorClass.REQUEST_TOO_LARGE
 
 
+class NoSpace(Refusal):
+    """The request body cannot be kept: the disk is full, or does not take it."""
+
+    status = 507
+    kind = "no_space"
+
+
 class QueueFull(Refusal):
     """As many requests wait as may."""
 

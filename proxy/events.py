@@ -115,9 +115,11 @@ class Crashed:
 
 @dataclass(frozen=True, slots=True)
 class LifecycleChanged:
-    """The process changed its state: `listening`, `draining`, `stopped`, `upstream_unreachable`, or a file
-    that it watches: `certificate_reloaded`, `certificate_unusable`, `credential_reloaded`,
-    `credential_unreadable`.
+    """The process changed its state: `listening`, `draining`, `stopped`.
+
+    Or there is trouble with what it needs: `upstream_unreachable`, `few_open_files`; or with a file that it
+    watches, which is told when it is over, too: `certificate_unusable`, `certificate_reloaded`,
+    `credential_unreadable`, `credential_reloaded`.
     """
 
     state: str

@@ -18,6 +18,7 @@ from proxy.errors import (
     ErrorClass,
     Fault,
     InternalError,
+    NoSpace,
     Refusal,
     RequestTimeout,
     RequestTooLarge,
@@ -38,7 +39,7 @@ from proxy.policy.routes import RouteTable
 from proxy.reception import Reception
 from proxy.relay import Parting, Relay, abort
 
-_CLOSING = (BadRequest, RequestTimeout, RequestTooLarge, TooManyConnections, UnauthorizedClient)
+_CLOSING = (BadRequest, NoSpace, RequestTimeout, RequestTooLarge, TooManyConnections, UnauthorizedClient)
 """After these nobody knows what else the connection brings, or nobody wants it."""
 
 
@@ -109,7 +110,7 @@ class Front:
         answer: web.StreamResponse | None = None
         try:
             try:
-                request = await self._reception.complete(http, request, spool)
+                request = self._localiser.restore(await self._reception.complete(http, request, spool))
                 async with self._forwarder.exchange(request, account) as response:
                     status = response.status
                     self._routes.answered(request.path, status)
@@ -185,7 +186,7 @@ class Front:
         if isinstance(refusal, UnauthorizedClient):
             headers["WWW-Authenticate"] = 'Bearer realm="avala-proxy"'
         last = self.draining or isinstance(refusal, _CLOSING)
-        answer = (Parting if last else web.Response)(
+        answer = (web.Response if self.draining or not last else Parting)(
             status=refusal.status,
             body=json.dumps(content, separators=(",", ":")).encode(),
             content_type="application/json",

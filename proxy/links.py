@@ -16,14 +16,14 @@ import brotli  # type: ignore[import-untyped]  # it has no types
 
 from proxy import config
 from proxy.messages import Begun, Headers, Request, Response
-from proxy.policy.links import Links, json_coding, revalidated, weak
+from proxy.policy.links import Links, json_coding, restored, revalidated, weak
 
 if sys.version_info >= (3, 14):
     from compression import zstd
 else:
     from backports import zstd
 
-_EXPANSION = 16
+_EXPANSION = 4
 """How many times `links.max_size` a body may be when it is decoded; more would be a bomb, or no JSON."""
 _INLINE = 64 * 1024
 """Bytes of a body above which it is dealt with in a thread, so that nobody else waits for it."""
@@ -40,6 +40,14 @@ class Localiser:
     def __init__(self, settings: config.Links, base_url: str) -> None:
         self._settings = settings
         self._links = Links(base_url)
+        self._one_at_a_time = asyncio.Lock()
+
+    def restore(self, request: Request) -> Request:
+        """Return the request as the upstream understands it, which knows nothing of changed answers."""
+        if not self._settings.rewrite:
+            return request
+        headers = restored(request.headers)
+        return request if headers is request.headers else replace(request, headers=headers)
 
     async def localise(self, request: Request, response: Response) -> Response:
         """Return the answer for the client; closing its body closes the one of `response`.
@@ -88,7 +96,10 @@ class Localiser:
             return None  # most answers: the way to a thread would cost more than the look
         work = partial(self._change, content, _CODINGS[coding], to)
         inline = _INLINE if coding == _IDENTITY else _INLINE_CODED
-        return work() if len(content) <= inline else await asyncio.to_thread(work)
+        if len(content) <= inline:
+            return work()
+        async with self._one_at_a_time:  # several would take the event loop's turns from it, and memory
+            return await asyncio.to_thread(work)
 
     def _change(self, content: bytes, codings: Iterable["_Coding"], to: str) -> bytes | None:
         """Decode, change and encode again; None if there is nothing to change, or no way to read it."""

@@ -16,7 +16,7 @@ from aiohttp import HttpVersion11, web
 from proxy.clock import Clock
 from proxy.config import Settings
 from proxy.config_values import parse_base_url
-from proxy.errors import BadRequest, RequestTimeout, RequestTooLarge, UnauthorizedClient
+from proxy.errors import BadRequest, NoSpace, RequestTimeout, RequestTooLarge, UnauthorizedClient
 from proxy.messages import Body, Headers, NoBody, Request
 from proxy.policy.access import Access
 from proxy.policy.arrival import Arrivals
@@ -142,7 +142,7 @@ class Reception:
         names = () if public is None else (parse_base_url(public)[1],)
         # A page reaches no Unix socket, where programs write any Host.
         return request.peer != UNIX and comes_from_another_site(
-            request.headers, url=request.arrival_url, names=names
+            request.headers, url=request.arrival_url, secure=request.secure, names=names
         )
 
     async def _receive(self, http: web.BaseRequest, spool: Spool) -> None:
@@ -156,9 +156,14 @@ class Reception:
                 if received > self._settings.body.max_size:
                     raise self._too_large()
                 await spool.write(chunk)
+            await spool.finish()
         except web.RequestPayloadError as error:
             raise BadRequest("The request body is malformed.") from error
-        await spool.finish()
+        except ConnectionError:
+            raise
+        except OSError as error:
+            reason = error.strerror or "it fails"
+            raise NoSpace(f"The proxy cannot keep the request body (body.directory): {reason}.") from error
 
     async def _in_time(self, http: web.BaseRequest) -> AsyncIterator[bytes]:
         """Read a body whose pieces follow each other soon enough, and which is not dripped."""

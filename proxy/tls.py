@@ -55,6 +55,7 @@ class Certificates:
         self._now = now
         self._wall = wall
         self._told = told
+        self._complained: list[object] = []
         self._seen = self._identities()
         self._loaded = _load(settings)
         self._next_look = now() + _LOOK_EVERY
@@ -77,12 +78,15 @@ class Certificates:
             loaded = str(error)
         if self._identities() != identities:
             return  # somebody is writing them: the next look tells
-        self._seen = identities
         if isinstance(loaded, str):
+            # Read again at each look, since what was wrong may pass without a trace; told once.
+            if identities == self._complained:
+                return
+            self._complained = identities
             stays = f"The certificate that is in force, until {_date(self._loaded.ends)}, stays so."
             self._told("certificate_unusable", f"{loaded} {stays}")
             return
-        self._loaded = loaded
+        self._seen, self._loaded, self._complained = identities, loaded, []
         sentence = f"{self._settings.certificate} is in force, and good until {_date(loaded.ends)}."
         self._told("certificate_reloaded", sentence)
         self._warn()

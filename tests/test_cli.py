@@ -246,3 +246,17 @@ def test_a_place_that_can_not_be_had_gives_back_those_before_it(tmp_path: Path) 
     code, said = avala_proxy("serve", *listen, "--admin-listen", "127.0.0.1:0")
     assert (code, "192.0.2.1:8080: this machine has no such address" in said) == (1, True)
     assert not list(tmp_path.iterdir())
+
+
+def test_check_reads_the_files_that_the_configuration_names(tmp_path: Path) -> None:
+    junk = tmp_path / "junk.pem"
+    junk.write_text("junk")
+    where = ("--listen", "https://127.0.0.1:8443", "--tls-certificate", str(junk), "--tls-key", str(junk))
+    code, said = avala_proxy("check", *where)
+    assert (code, "holds no certificate" in said) == (2, True)
+    empty = tmp_path / "key"
+    empty.write_text("")
+    path = tmp_path / "avala.toml"
+    path.write_text(f'[credential]\nfile = "{empty}"\n')
+    code, said = avala_proxy("check", "--config", str(path))
+    assert (code, f"{empty} is empty" in said) == (2, True)

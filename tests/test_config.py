@@ -514,3 +514,22 @@ def test_without_a_held_key_any_address_is_allowed_since_nothing_is_lent(file: P
 )
 def test_what_is_wrong_with_a_place_is_said(file: Path, text: str, problem: str) -> None:
     assert refusal(file, text.replace("FILE", str(file))) == problem
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("CLIENTS", '["hunter2hunter2hunter2"]'),
+        ("CLIENTS", '"hunter2hunter2hunter2"'),
+        ("CLIENTS", '[{"hunter2hunter2hunter2": 1, "name": "x"}]'),
+        ("CREDENTIAL", '"hunter2hunter2hunter2"'),
+        ("CREDENTIAL", '{"hunter2hunter2hunter2": 1}'),
+    ],
+)
+def test_a_secret_in_the_wrong_place_is_not_repeated(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    monkeypatch.setenv(f"AVALA_PROXY_{variable}", value)
+    told = "\n".join(refusals())
+    assert f"AVALA_PROXY_{variable}" in told
+    assert "hunter2" not in told

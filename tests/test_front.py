@@ -1,6 +1,7 @@
 """Before the commit point every failure is one JSON answer, after it an aborted connection."""
 
 import asyncio
+import errno
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -18,7 +19,7 @@ from proxy.forwarder import Account
 from proxy.front import Front
 from proxy.links import Localiser
 from proxy.listener import Listener
-from proxy.messages import Headers, Request, Response
+from proxy.messages import Headers, NoBody, Request, Response
 from proxy.policy.access import Access
 from proxy.policy.arrival import Arrivals
 from proxy.policy.credentials import Credentials
@@ -44,6 +45,7 @@ class Script:
     answer: Answering = lambda _: response()
     asked: list[Request] = field(default_factory=list)
     hold: bool = False
+    full: bool = False
     before: Callable[[Request], Awaitable[None]] | None = None
 
     @asynccontextmanager
@@ -55,6 +57,19 @@ class Script:
             await self.before(request)
         account.attempts = 1
         yield self.answer(request)
+
+
+class Full(NoBody):
+    """A place for a request body, on a disk without space."""
+
+    async def write(self, chunk: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    async def finish(self) -> None:
+        return
+
+    def close(self) -> None:
+        return
 
 
 class Body:
@@ -113,7 +128,7 @@ async def client() -> AsyncIterator[Client]:
     front = Front(
         Reception(
             settings,
-            new_spool=lambda: spool(1000),
+            new_spool=lambda: Full() if script.full else spool(1000),
             new_id=lambda: "made-here",
             rules=RequestRules(settings.listen, ["api.avala.ai"]),
             arrivals=Arrivals(None, ()),
@@ -282,6 +297,15 @@ async def test_a_client_that_takes_nothing_of_its_answer_is_cut_off(client: Clie
     ended = await client.ended_after(1)
     assert ended.error_class is ErrorClass.CLIENT_DISCONNECTED
     writer.transport.abort()
+
+
+async def test_a_disk_that_does_not_take_a_body_is_told_as_that(client: Client) -> None:
+    client.script.full = True
+    async with client.session.put(client.url, data=b"x" * 1500) as answer:
+        assert answer.status == 507
+        content = await answer.json()
+    assert (content["code"], "No space left" in content["detail"]) == ("proxy_no_space", True)
+    assert client.script.asked == []
 
 
 async def test_a_client_that_leaves_in_the_middle_of_its_upload_is_recorded(client: Client) -> None:

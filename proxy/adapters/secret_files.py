@@ -42,7 +42,8 @@ class SecretFile:
         self._told = told
         self._at_least = at_least
         self._looked = now()
-        self._seen: Identity | None
+        self._complained: Identity | None = ()
+        self._seen: Identity
         self._seen, self._content = self._read()
 
     def __call__(self) -> str:
@@ -63,12 +64,15 @@ class SecretFile:
         identity = _identity(status) if status else None
         if identity == self._seen or (status and abs(self._wall() - status.st_ctime) < _SETTLED):
             return
-        self._seen = identity
         try:
             self._seen, self._content = self._read()
         except (OSError, ValueError) as error:
-            self._told("credential_unreadable", f"{error} Until then the last good content is used.")
+            # Read again at each look, since what was wrong may pass without a trace; told once.
+            if identity != self._complained:
+                self._complained = identity
+                self._told("credential_unreadable", f"{error} Until then the last good content is used.")
         else:
+            self._complained = ()
             self._told("credential_reloaded", f"{self._path} has changed and was read again.")
 
     def _read(self) -> tuple[Identity, str]:

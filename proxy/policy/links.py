@@ -18,8 +18,9 @@ from proxy.policy.headers import is_json
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _KEYS = ("next", "previous")
 _NOT_WHOLE = frozenset({204, 205, 206})
-_DIGESTS = frozenset({b"content-md5", b"digest", b"content-digest", b"repr-digest"})
+_DROPPED = frozenset({b"content-md5", b"digest", b"content-digest", b"repr-digest", b"last-modified"})
 
+_WEAK = re.compile(rb'W/(?=")')
 _TAG = re.compile(r'(?:W/)?"[^"]*+"')
 # Whoever resolves two dots decides where they lead, and a backslash or a control is read in different ways.
 _UNCLEAR = re.compile(r"[\x00-\x1f\x7f\\]|\A[^?#]*?/(?:\.|%2e){2}(?:[/?#]|\Z)", re.IGNORECASE)
@@ -163,7 +164,8 @@ def weak(headers: Headers, size: int | None) -> Headers:
     """Make the fields of an answer true whose content was changed, to `size` bytes if that is known.
 
     A strong `ETag` promises the same bytes, so it becomes weak (RFC 9110 section 8.8.1); digests go. Beside a
-    length there can't be a transfer coding (RFC 9112 section 6.2).
+    length there can't be a transfer coding (RFC 9112 section 6.2). What a client has of it can't be completed
+    by the upstream, which knows other bytes: so nothing is left by which it could ask (section 13.1.5).
     """
     fields = list[tuple[bytes, bytes]]()
     lengths = [] if size is None else [b"%d" % size]
@@ -176,9 +178,25 @@ def weak(headers: Headers, size: int | None) -> Headers:
                 pass
             case b"etag":
                 fields.append((name, _weakened(value)))
-            case key if key not in _DIGESTS:
+            case b"accept-ranges":
+                fields.append((name, b"none"))
+            case key if key not in _DROPPED:
                 fields.append((name, value))
     return Headers((*fields, *((b"Content-Length", length) for length in lengths)))
+
+
+def restored(headers: Headers) -> Headers:
+    """Make `If-Match` name tags as the upstream does, which may have been made weak on their way down.
+
+    A weak tag matches nothing there (RFC 9110 section 13.1.1), so those that were weak before lose nothing.
+    """
+    if b"if-match" not in headers:
+        return headers
+    return Headers(
+        tuple(
+            (name, _WEAK.sub(b"", value) if name.lower() == b"if-match" else value) for name, value in headers
+        )
+    )
 
 
 def revalidated(asked: Headers, headers: Headers) -> Headers:

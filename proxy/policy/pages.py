@@ -15,17 +15,17 @@ _HOST = re.compile(r"(?:\[(?P<six>[^\]]*)\]|(?P<name>[^:]*))(?::[0-9]*)?")
 _ELSEWHERE = frozenset({"cross-site", "same-site"})
 
 
-def comes_from_another_site(headers: Headers, *, url: str, names: Collection[str]) -> bool:
+def comes_from_another_site(headers: Headers, *, url: str, secure: bool, names: Collection[str]) -> bool:
     """Tell whether a page of another site may have sent this.
 
-    `url` is where the request reached us; `names` are hosts, in lower case, that can mean nobody else. By
-    https, any name can mean nobody else: the browser has checked the certificate.
+    `url` is where the request reached us; `names` are hosts, in lower case, that can mean nobody else. On a
+    connection with TLS (`secure`) no name can: the browser has checked the certificate.
     """
     if not _ELSEWHERE.isdisjoint(value.lower() for value in headers.all(b"sec-fetch-site")):
         return True
     if any(origin.lower() != url for origin in headers.all(b"origin")):
         return True
-    if url.startswith("https://"):
+    if secure:
         return False
     return not all(is_own_name(host, names) for host in headers.all(b"host"))
 

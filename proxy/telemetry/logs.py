@@ -26,8 +26,14 @@ _KEY = re.compile(r"avk_[A-Za-z0-9_-]+")
 _BEARER = re.compile(r"\b(bearer|basic)\s+[^\s\"',]+", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _WORTH_A_LOOK = frozenset({Fault.UPSTREAM, Fault.NETWORK, Fault.PROXY})
-_TROUBLE = frozenset({"upstream_unreachable", "certificate_unusable", "credential_unreadable"})
+_TROUBLE = frozenset(
+    {"few_open_files", "upstream_unreachable", "certificate_unusable", "credential_unreadable"}
+)
 _LONGEST_MESSAGE = 300
+_REPEAT = 10.0
+"""Seconds for which the event loop is not heard saying the same again."""
+_MESSAGES = 100
+"""Different messages that are remembered."""
 
 
 def redact(text: str) -> str:
@@ -200,8 +206,23 @@ class _ToStructlog(logging.Handler):
     def __init__(self, logger: FilteringBoundLogger) -> None:
         super().__init__(logging.WARNING)
         self._logger = logger
+        self._last: dict[str, float] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
+        if not self._is_repeated(record):
+            self._write(record)
+
+    def _is_repeated(self, record: logging.LogRecord) -> bool:
+        """Tell whether the event loop said it a moment ago: out of descriptors, 10,000 times a second."""
+        if len(self._last) > _MESSAGES:
+            self._last.clear()
+        text = str(record.msg)
+        repeated = record.created - self._last.get(text, -_REPEAT) < _REPEAT
+        if not repeated:
+            self._last[text] = record.created
+        return repeated and record.name == "asyncio"
+
+    def _write(self, record: logging.LogRecord) -> None:
         kind = record.exc_info[0] if record.exc_info else None
         # Malformed requests, which are their sender's fault.
         by_client = kind is not None and kind.__module__ == "aiohttp.http_exceptions"

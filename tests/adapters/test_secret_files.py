@@ -1,5 +1,6 @@
 """Secrets in files: read at the start, read again when they change, and never let go for something worse."""
 
+import errno
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -190,6 +191,21 @@ def test_each_change_for_the_worse_is_told(watch: Watch) -> None:
     replace(watch.path, "avk_second")
     assert later(secret, watch) == "avk_second"
     assert watch.states() == ["credential_unreadable", "credential_unreadable", "credential_reloaded"]
+
+
+def test_what_can_not_be_read_for_a_moment_is_read_when_that_has_passed(
+    watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_descriptor(*_: object, **__: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    secret = watch.open()
+    replace(watch.path, "avk_second")
+    with monkeypatch.context() as exhausted:
+        exhausted.setattr("builtins.open", no_descriptor)
+        assert [later(secret, watch) for _ in range(2)] == ["avk_first"] * 2
+    assert later(secret, watch) == "avk_second"
+    assert watch.states() == ["credential_unreadable", "credential_reloaded"]
 
 
 def test_a_file_that_vanished_leaves_the_old_until_it_is_back(watch: Watch) -> None:

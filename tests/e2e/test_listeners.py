@@ -378,3 +378,15 @@ async def test_stopping_waits_for_a_request_under_way_by_tls_and_for_no_silent_c
         for one in (idle, silent, writer):
             one.transport.abort()
         assert [line["event"] for line in run.events()] == ["listening", "draining", "request", "stopped"]
+
+
+async def test_a_system_that_allows_too_few_open_files_is_told_at_the_start(tmp_path: Path) -> None:
+    config = "[listen]\nmax_connections = 1073741824\n"
+    async with (
+        programs.sandbox(tmp_path) as upstream,
+        proxy(tmp_path, upstream, "--listen", "127.0.0.1:0", config=config) as run,
+    ):
+        await programs.said(run.log, "few_open_files")
+        (line,) = (line for line in run.events() if line["event"] == "few_open_files")
+        assert line["level"] == "warning"
+        assert "up to 1073745" in line["detail"]

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.messages import Headers, Response
-from proxy.policy.links import Links, json_coding, revalidated, weak
+from proxy.policy.links import Links, json_coding, restored, revalidated, weak
 
 TO = "http://127.0.0.1:8080"
 LINKS = Links("https://api.avala.ai")
@@ -431,11 +431,26 @@ def test_what_a_change_makes_untrue_is_made_true_and_the_rest_stays() -> None:
         (b"etag", b'W/"b"'),
         (b"Content-Digest", b"x"),
         (b"REPR-DIGEST", b"x"),
+        (b"Last-Modified", b"x"),
         (b"x-a", b""),
+        (b"accept-ranges", b"bytes"),
     )
-    kept = ((b"ETag", b'W/"a"'), (b"X-A", b'"a"'), (b"etag", b'W/"b"'), (b"x-a", b""))
+    kept = (
+        (b"ETag", b'W/"a"'),
+        (b"X-A", b'"a"'),
+        (b"etag", b'W/"b"'),
+        (b"x-a", b""),
+        (b"accept-ranges", b"none"),
+    )
     assert weak(Headers(before), 7).raw == (kept[0], (b"content-length", b"7"), *kept[1:])
     assert weak(Headers(before), None).raw == kept
+
+
+def test_tags_of_a_precondition_are_restored() -> None:
+    asked = Headers(((b"A", b'W/"x"'), (b"IF-Match", b'W/"a", "b",W/"c"'), (b"if-match", b"*")))
+    assert restored(asked).raw == ((b"A", b'W/"x"'), (b"IF-Match", b'"a", "b","c"'), (b"if-match", b"*"))
+    untouched = Headers(((b"If-None-Match", b'W/"a"'),))
+    assert restored(untouched) is untouched
 
 
 def test_a_length_takes_the_place_of_a_transfer_coding() -> None:

@@ -9,7 +9,7 @@ URL = "http://127.0.0.1:8080"
 
 
 def foreign(**fields: str) -> bool:
-    return comes_from_another_site(headers(**fields), url=URL, names={"proxy.internal"})
+    return comes_from_another_site(headers(**fields), url=URL, secure=False, names={"proxy.internal"})
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,8 @@ def test_what_only_looks_like_our_name_is_not(host: str) -> None:
     assert not is_own_name(host)
 
 
-def test_behind_a_certificate_every_name_is_our_own() -> None:
+def test_behind_a_certificate_of_our_own_every_name_is_ours() -> None:
     url = "https://box"
-    assert not comes_from_another_site(headers(host="box"), url=url, names=())
-    assert comes_from_another_site(headers(host="box", origin="https://evil"), url=url, names=())
+    assert not comes_from_another_site(headers(host="box"), url=url, secure=True, names=())
+    assert comes_from_another_site(headers(host="box", origin="https://evil"), url=url, secure=True, names=())
+    assert comes_from_another_site(headers(host="box"), url=url, secure=False, names=()), "somebody else's"

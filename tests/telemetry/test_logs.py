@@ -269,6 +269,18 @@ def test_a_failure_in_a_library_is_an_error_with_its_first_line_only(quieted: io
     )
 
 
+def test_what_the_event_loop_says_again_and_again_is_written_now_and_then(quieted: io.StringIO) -> None:
+    loop = logging.getLogger("asyncio")
+    for seconds in (0.0, 0.1, 9.9, 10.0, 10.1):
+        record = loop.makeRecord("asyncio", logging.ERROR, "", 0, "out of system resource", (), None)
+        record.created = 1000.0 + seconds
+        loop.handle(record)
+    for number in range(200):
+        loop.error("another %d" + " " * number)
+    assert [line["message"].strip() for line in lines(quieted)].count("out of system resource") == 2
+    assert len(lines(quieted)) == 202
+
+
 def test_what_a_library_was_told_is_not_repeated(quieted: io.StringIO) -> None:
     logging.getLogger("aiohttp.client").warning("Can not load cookies: %s", "session=hunter2")
     logging.getLogger("aiohttp.server").warning("From %s", f"{KEY}" + "x" * 1000)
