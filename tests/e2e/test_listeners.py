@@ -389,4 +389,4 @@ async def test_a_system_that_allows_too_few_open_files_is_told_at_the_start(tmp_
         await programs.said(run.log, "few_open_files")
         (line,) = (line for line in run.events() if line["event"] == "few_open_files")
         assert line["level"] == "warning"
-        assert "up to 1073745" in line["detail"]
+        assert "up to 10737449" in line["detail"]
