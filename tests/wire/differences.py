@@ -20,6 +20,7 @@ UP = {
     "no_hop_by_hop": "These fields speak of one connection (RFC 9110 section 7.6.1).",
     "not_for_us": "These speak to us: who calls, and whether to send the body (RFC 9110 section 10.1.1).",
     "no_wait": "`Prefer: wait` is a wait for us (RFC 7240 section 4.3); other preferences stay.",
+    "restored": "A tag that changed links made weak is the API's own again (RFC 9110 section 13.1.1).",
     "via_up": "An intermediary says in which version it was spoken to (RFC 9110 section 7.6.3).",
     "id_up": "Finds a request in both logs; the client's own is kept.",
 }
@@ -136,6 +137,10 @@ def _no_wait(message: Message, _: Message) -> Message:
     if any(_PREFERENCES.get(value, value) is None for value in message.all(b"prefer")):
         return without({b"prefer"}, message)
     return _each(message, b"prefer", lambda value: _PREFERENCES.get(value) or value)
+
+
+def _restored(message: Message, _: Message) -> Message:
+    return _each(message, b"if-match", lambda value: value.replace(b'W/"', b'"'))
 
 
 def _via_up(message: Message, sent: Message) -> Message:
