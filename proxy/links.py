@@ -60,6 +60,8 @@ class Localiser:
         headers = self._links.headers(response.headers, to)
         if response.status == 304:
             headers = revalidated(request.headers, headers)
+        if request.method == "HEAD" and json_coding("GET", response) is not None:
+            headers = weak(headers, None)  # nobody knows what a GET would have been changed to
         response = replace(response, headers=headers)
         coding = json_coding(request.method, response)
         if coding is None or not self._worth_reading(coding, headers):

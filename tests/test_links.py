@@ -377,3 +377,11 @@ async def test_a_tag_that_was_made_weak_is_restored_on_its_way_up() -> None:
     assert links.restore(request).headers.get(b"if-match") == '"x"'
     assert links.restore(untouched) is untouched
     assert Localiser(config.Links(rewrite=False), UPSTREAM).restore(request) is request
+
+
+async def test_a_head_of_json_promises_no_length_and_no_bytes() -> None:
+    before = sized(b"", etag='"x"', x_a="1")
+    after = await localised(before, asked("HEAD"))
+    assert after.headers == fakes.headers(content_type="application/json", etag='W/"x"', x_a="1")
+    kept = await localised(sized(b"", etag='"x"'), asked("HEAD"), rewrite=False)
+    assert kept.headers.get(b"etag") == '"x"'

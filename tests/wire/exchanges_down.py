@@ -72,6 +72,11 @@ ANSWERED = (
         "range-not-satisfiable", answer(b"416 Range Not Satisfiable", b"Content-Range: bytes */9", body=b"")
     ),
     _down("head", answer(b"200 OK", b"Content-Length: 1234", b'ETag: "a"'), method=b"HEAD"),
+    _down(
+        "head-json",
+        answer(b"200 OK", b"Content-Type: application/json", b"Content-Length: 12", b'ETag: "a"'),
+        method=b"HEAD",
+    ),
     _down("head-no-length", answer(b"200 OK", b"X-Any: 1"), method=b"HEAD"),
     _down("head-chunked", answer(b"200 OK", b"Transfer-Encoding: chunked"), method=b"HEAD"),
     _down("head-404", answer(b"404 Not Found", b"Content-Length: 9"), method=b"HEAD"),
