@@ -6,9 +6,7 @@ Nothing is decided here. Who gives whom what is read off `App._build`.
 import asyncio
 import io
 import random
-import resource
 import secrets
-import signal
 import ssl
 import sys
 from collections.abc import Callable, Sequence
@@ -282,52 +280,3 @@ class App:
             await doors.close()
         await self._upstream.close()
         self._restore_stdlib()
-
-
-def _allow_open_files(settings: config.Settings) -> str | None:
-    """Raise this process's own limit on open files, which shells set to 1024; say if it is not enough."""
-    upward = 2 * settings.upstream.max_connections
-    wanted = settings.listen.max_connections + upward + settings.queue.size + 64
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY or soft >= wanted:
-        return None
-    with suppress(OSError, ValueError):
-        raised = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (raised, hard))
-        soft = raised
-    if soft >= wanted:
-        return None
-    advice = "Raise the limit (ulimit -n, LimitNOFILE), or lower listen.max_connections."
-    return f"The system allows {soft} open files, and up to {wanted} may be needed. {advice}"
-
-
-async def verify(settings: config.Settings) -> None:
-    """Read the files that the settings name, as `serve` would. Raises `StartError`."""
-    App(settings, log_stream=io.StringIO()).read_files()
-
-
-async def serve(settings: config.Settings) -> None:
-    """Run until SIGTERM or SIGINT, then drain; a second signal ends the draining. Raises `StartError`."""
-    shortage = _allow_open_files(settings)
-    app = App(settings)
-    await app.start()
-    if shortage is not None:
-        app.warn_of_files(shortage)
-    probe = asyncio.create_task(app.warn_if_unreachable())
-    await signalled()
-    draining = asyncio.create_task(app.stop(grace=settings.listen.grace))
-    impatient = asyncio.create_task(signalled())
-    await asyncio.wait({draining, impatient}, return_when=asyncio.FIRST_COMPLETED)
-    app.hurry()
-    impatient.cancel()
-    probe.cancel()
-    await asyncio.gather(draining, impatient, probe, return_exceptions=True)
-
-
-async def signalled() -> None:
-    """Return at the next SIGTERM or SIGINT."""
-    loop = asyncio.get_running_loop()
-    arrived = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, arrived.set)
-    await arrived.wait()

@@ -69,9 +69,10 @@ def _given(**options: Any) -> dict[str, Any]:
 @_UPSTREAM
 def serve(path: Path | None, **options: Any) -> None:
     """Run the proxy until SIGTERM or Ctrl-C."""
-    from proxy.app import StartError, serve
+    from proxy.app import StartError
     from proxy.config import load
     from proxy.config_report import ConfigError
+    from proxy.process import serve
 
     try:
         asyncio.run(serve(load(path, _overrides(**options))))
@@ -90,9 +91,10 @@ def serve(path: Path | None, **options: Any) -> None:
 @_UPSTREAM
 def check(path: Path | None, **options: Any) -> None:
     """Validate a configuration and the files that it names, and print it; secrets are masked."""
-    from proxy.app import StartError, verify
+    from proxy.app import StartError
     from proxy.config import load
     from proxy.config_report import ConfigError, effective
+    from proxy.process import verify
 
     try:
         settings = load(path, _overrides(**options))

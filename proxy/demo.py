@@ -13,8 +13,9 @@ from typing import Any
 
 import aiohttp
 
-from proxy.app import App, signalled
+from proxy.app import App
 from proxy.config import DOCUMENTED_LIMITS, Limit, Settings, load
+from proxy.process import signalled
 from proxy.sandbox import Rate, Sandbox, SandboxSettings
 from proxy.telemetry.metrics import PREFIX
 

@@ -29,7 +29,7 @@ DOWN = {
     "reframed": "Where a body ends is said in a way that the client's version knows (RFC 9112 section 6.3).",
     "no_trailers": "Trailers are dropped rather than merged into fields (RFC 9110 section 6.5.1).",
     "no_hop_by_hop": "These fields speak of one connection (RFC 9110 section 7.6.1).",
-    "head_of_json": "How long a GET's answer would be with changed links is not known (RFC 9110 section 9.3.2).",
+    "head_of_json": "A GET's answer may have changed links, so its length is open (RFC 9110 section 9.3.2).",
     "no_length_of_204": "A 204 must not have a length (RFC 9110 section 8.6).",
     "seconds": "Clients in the field crash on a date in Retry-After (design, section 4).",
     "says_who": "Who made the answer, and where the time went (RFC 9110 section 7.6.3, RFC 9209).",
