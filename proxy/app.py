@@ -26,7 +26,7 @@ from proxy.admission import Admission
 from proxy.clock import LoopClock
 from proxy.config_places import parse_place
 from proxy.config_report import effective
-from proxy.config_values import SHORTEST_TOKEN
+from proxy.config_values import SHORTEST_TOKEN, authority
 from proxy.errors import UpstreamError
 from proxy.events import Events, LifecycleChanged
 from proxy.forwarder import Forwarder
@@ -153,7 +153,7 @@ class App:
             settings,
             new_spool=Spools(settings.body).new,
             new_id=lambda: secrets.token_hex(16),
-            rules=RequestRules(settings.listen, [url.split("/")[2] for url in urls]),
+            rules=RequestRules(settings.listen, map(authority, urls)),
             arrivals=Arrivals(public, settings.listen.trusted_peers),
             access=self._access(),
             credentials=Credentials(upstream.credential_headers, secrets.token_bytes(32)),

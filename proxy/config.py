@@ -1,19 +1,25 @@
 """Every setting: its name, unit, default and bounds. There is no dict of settings anywhere else.
 
 It stands on the lowest floor because every floor takes its part of the settings from here. Nothing is
-read here but by `load`; making `Settings` reads nothing. All durations are seconds, all sizes bytes. The
-tables of the client's side are written in `config_serving`, the rules for single values in `config_values`,
-the sources in `config_sources`, the words for people in `config_report`.
+read here but by `load`; making `Settings` reads nothing. All durations are seconds, all sizes bytes.
+
+The limits are in `config_limits`, the tables of the client's side in `config_serving`; the rules for single
+values in `config_values` and `config_places`, the sources in `config_sources`, the words for people in
+`config_report`.
 """
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Protocol, Self, TypeVar
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from proxy import config_report, config_sources, config_values
+from proxy.config_limits import DOCUMENTED_LIMITS as DOCUMENTED_LIMITS
+from proxy.config_limits import Limit as Limit
+from proxy.config_limits import Match as Match
+from proxy.config_limits import Pace as Pace
 from proxy.config_places import leads_to, parse_place
 from proxy.config_report import ConfigError as ConfigError
 from proxy.config_serving import Client as Client
@@ -57,67 +63,6 @@ class Upstream(Part):
     """Seconds per second by which the API's clock may run slow against ours (NTP slews at most 0.0005)."""
     max_connections: Annotated[int, Field(ge=1)] = 512
     """Connections to the API at the most; a request beyond waits for one."""
-
-
-class Match(Part):
-    """Which requests a limit applies to; all that is given must hold."""
-
-    anonymous: bool | None = None
-    """True: only requests without a credential; false: only those with one."""
-    streaming: bool | None = None
-    """True: only requests that accept text/event-stream; false: only the others."""
-    methods: tuple[Method, ...] = ()
-    """Methods in capitals; empty means all."""
-    paths: tuple[PathPattern, ...] = ()
-    """Path patterns: `*` stands for one segment, `**` for any number; empty means all."""
-
-
-class Pace(Part):
-    """How the grants of a window are spread."""
-
-    burst: Annotated[int, Field(ge=1)]
-    """Requests that may leave at once."""
-    rate: Annotated[float, Field(gt=0)]
-    """Requests per second after that."""
-
-
-class Limit(Part):
-    """One limit of the API; a request waits until every limit that matches it has room."""
-
-    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$"), AfterValidator(config_values.limit_name)]
-    """Its name in metrics, logs and answers."""
-    requests: Annotated[int, Field(ge=1)] | None = None
-    """How many may be counted in any `per` seconds."""
-    per: Seconds | None = None
-    """Length of the sliding window."""
-    concurrent: Annotated[int, Field(ge=1)] | None = None
-    """How many may be under way at once (instead of `requests` and `per`)."""
-    key: Literal["credential", "address", "global"] = "credential"
-    """One budget for each credential, or one for all (by our egress address, or global)."""
-    match: Match = Match()
-    """Which requests it applies to; everything, if empty."""
-    pace: Pace | None = None
-    """How grants that a window frees together are spread."""
-
-    @model_validator(mode="after")
-    def _one_kind(self) -> Self:
-        rate = self.requests is not None and self.per is not None
-        if rate == (self.concurrent is not None) or (self.requests is None) != (self.per is None):
-            raise UnfitError(
-                "is neither kind of limit, or both", "`requests` and `per`, or else `concurrent`"
-            )
-        if self.pace is not None and not rate:
-            raise UnfitError(
-                "paces a limit that is not a rate", "`pace` only beside `requests` and `per`", "pace"
-            )
-        if self.pace is not None and self.requests is not None and self.pace.burst > self.requests:
-            raise UnfitError(f"is {self.pace.burst}", f"at most `requests`, {self.requests}", "pace", "burst")
-        return self
-
-    @property
-    def size(self) -> int:
-        """The number that the API calls X-RateLimit-Limit."""
-        return self.requests or self.concurrent or 0
 
 
 class Queue(Part):
@@ -188,44 +133,23 @@ class Metrics(Part):
     """Different values of the label `route` at the most; the rest is `other`."""
 
 
-def _distinct(clients: tuple[Client, ...]) -> tuple[Client, ...]:
-    names = [client.name for client in clients]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise UnfitError(f"has the name {twice[0]} twice", "a name of its own for each client")
-    return clients
+class _Named(Protocol):
+    name: str
 
 
-def _unique(limits: tuple[Limit, ...]) -> tuple[Limit, ...]:
-    names = [limit.name for limit in limits]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise UnfitError(f"has the name {twice[0]} twice", "a name of its own for each limit")
-    return limits
+_N = TypeVar("_N", bound=_Named)
 
 
-_UPLOADS = ("/api/v1/uploads/**", "/api/v1/**/upload/**", "/api/v1/**/manual-upload/**")
+def _apart(what: str) -> AfterValidator:
+    """Make the rule that each of what is listed has a name of its own."""
 
-DOCUMENTED_LIMITS = (
-    Limit(name="standard", requests=100, per=60.0, match=Match(anonymous=False, streaming=False)),
-    Limit(name="burst", requests=20, per=1.0, match=Match(anonymous=False), pace=Pace(burst=5, rate=300.0)),
-    Limit(name="anonymous", requests=30, per=60.0, key="address", match=Match(anonymous=True)),
-    Limit(
-        name="signup",
-        requests=5,
-        per=60.0,
-        key="address",
-        match=Match(methods=("POST",), paths=("/api/v1/signup/",)),
-    ),
-    Limit(
-        name="inference",
-        requests=10,
-        per=60.0,
-        match=Match(methods=("POST",), paths=("/api/v1/inference/invoke/",)),
-    ),
-    Limit(name="uploads", concurrent=10, match=Match(methods=("POST", "PUT", "PATCH"), paths=_UPLOADS)),
-    Limit(name="exports", concurrent=5, match=Match(methods=("POST",), paths=("/api/v1/exports/",))),
-    Limit(name="streams", concurrent=20, match=Match(streaming=True)),
-)
-"""The table of the API's documentation ("Limits"), which says that it may differ per deployment."""
+    def check(listed: tuple[_N, ...]) -> tuple[_N, ...]:
+        names = [one.name for one in listed]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise UnfitError(f"has the name {twice[0]} twice", f"a name of its own for each {what}")
+        return listed
+
+    return AfterValidator(check)
 
 
 class Settings(BaseSettings):
@@ -243,10 +167,10 @@ class Settings(BaseSettings):
     upstream: Upstream = Upstream()
     listen: Listen = Listen()
     credential: Credential = Credential()
-    clients: Annotated[tuple[Client, ...], AfterValidator(_distinct)] = ()
+    clients: Annotated[tuple[Client, ...], _apart("client")] = ()
     headers: Headers = Headers()
     links: Links = Links()
-    limits: Annotated[tuple[Limit, ...], AfterValidator(_unique)] = DOCUMENTED_LIMITS
+    limits: Annotated[tuple[Limit, ...], _apart("limit")] = DOCUMENTED_LIMITS
     queue: Queue = Queue()
     retry: Retry = Retry()
     body: Body = Body()

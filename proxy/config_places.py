@@ -64,13 +64,6 @@ def place(text: str) -> str:
     return text
 
 
-def some_place(places: tuple[str, ...]) -> tuple[str, ...]:
-    """Check that there is at least one."""
-    if not places:
-        raise ValueError(f"a list of at least one {PLACE}")
-    return places
-
-
 def network(text: str) -> str:
     """Normalise an address or a network."""
     try:

@@ -5,10 +5,10 @@ A part of `config`, which has the rest and its rules; whoever uses settings take
 
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
-from proxy.config_places import Listening, Network, Place, collide, parse_place, some_place
-from proxy.config_values import Address, BaseUrl, Key, Part, ReadableFile, Seconds, Token, UnfitError
+from proxy.config_places import PLACE, Listening, Network, Place, collide, parse_place
+from proxy.config_values import Address, BaseUrl, Key, Part, ReadableFile, Seconds, Token, UnfitError, some
 
 
 class Tls(Part):
@@ -32,7 +32,7 @@ class Tls(Part):
 class Listen(Part):
     """Where the proxy listens, what it takes from clients, and how it leaves."""
 
-    addresses: Annotated[tuple[Listening, ...], AfterValidator(some_place)] = ("127.0.0.1:8080",)
+    addresses: Annotated[tuple[Listening, ...], some(PLACE)] = ("127.0.0.1:8080",)
     """Where clients connect: HOST:PORT, https://HOST:PORT or unix:/path; several at once."""
     admin_address: Address = "127.0.0.1:9464"
     """Where /metrics, /healthz, /readyz and /status are: HOST:PORT."""

@@ -94,6 +94,11 @@ def parse_base_url(text: str) -> tuple[str, str, int, str]:
     return scheme, *_authority(match["authority"], _PORTS[scheme]), match["path"].rstrip("/")
 
 
+def authority(url: str) -> str:
+    """Return the authority of a normalised base URL: the host, and the port unless it is the default."""
+    return url.split("/")[2]
+
+
 def _authority(text: str, default: int) -> tuple[str, int]:
     has_port = ":" in text.rpartition("]")[2]
     try:
@@ -119,11 +124,15 @@ def header_name(text: str) -> str:
     return text
 
 
-def some(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Check that there is at least one."""
-    if not names:
-        raise ValueError("a list of at least one header name")
-    return names
+def some(what: str) -> AfterValidator:
+    """Make the rule that there is at least one of what is listed."""
+
+    def check(listed: tuple[str, ...]) -> tuple[str, ...]:
+        if not listed:
+            raise ValueError(f"a list of at least one {what}")
+        return listed
+
+    return AfterValidator(check)
 
 
 def method(text: str) -> str:
@@ -185,7 +194,7 @@ Key = Annotated[SecretStr, AfterValidator(key)]
 Token = Annotated[SecretStr, AfterValidator(token)]
 Address = Annotated[str, AfterValidator(address)]
 BaseUrl = Annotated[str, AfterValidator(base_url)]
-HeaderNames = Annotated[tuple[Annotated[str, AfterValidator(header_name)], ...], AfterValidator(some)]
+HeaderNames = Annotated[tuple[Annotated[str, AfterValidator(header_name)], ...], some("header name")]
 Method = Annotated[str, AfterValidator(method)]
 PathPattern = Annotated[str, AfterValidator(path_pattern)]
 

@@ -3,6 +3,7 @@
 import pytest
 
 from proxy import config_places as places
+from proxy.config import Listen
 from proxy.config_places import Place
 
 
@@ -40,9 +41,9 @@ def test_a_socket_has_a_path_that_the_system_can_take() -> None:
 
 
 def test_there_is_at_least_one_place() -> None:
-    assert places.some_place(("127.0.0.1:80",)) == ("127.0.0.1:80",)
+    assert Listen(addresses=("127.0.0.1:80",)).addresses == ("127.0.0.1:80",)
     with pytest.raises(ValueError, match="at least one"):
-        places.some_place(())
+        Listen(addresses=())
 
 
 def test_networks_are_normalised() -> None:

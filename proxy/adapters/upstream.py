@@ -23,6 +23,7 @@ from aiohttp.streams import StreamReader
 from yarl import URL
 
 from proxy import config
+from proxy.config_values import authority
 from proxy.errors import ErrorClass, UpstreamError
 from proxy.forwarder import Progress
 from proxy.messages import Headers, Request, Response
@@ -43,7 +44,7 @@ class Upstream:
         self._headers = headers
         origin = URL(settings.base_url)
         self._prefix = origin.raw_path.rstrip("/")
-        self._host = settings.base_url.partition("://")[2].partition("/")[0].encode("ascii")
+        self._host = authority(settings.base_url).encode("ascii")
         loop = asyncio.get_running_loop()
         limit = settings.max_connections
         self._kept = aiohttp.TCPConnector(limit=limit, ttl_dns_cache=30, keepalive_timeout=15)
@@ -178,12 +179,10 @@ class Upstream:
                     await protocol._drain_helper()  # raises if the connection is lost
                 assert protocol.transport is not None
                 protocol.transport.write(chunk)
-        except TimeoutError as error:
-            protocol.set_exception(aiohttp.SocketTimeoutError("the body was not taken in time"), error)
-            return
         except Exception as error:
             # The reader waits on the protocol, so that is where the failure has to arrive.
-            protocol.set_exception(aiohttp.ClientOSError(f"the body could not be sent: {error!r}"), error)
+            kind = aiohttp.SocketTimeoutError if isinstance(error, TimeoutError) else aiohttp.ClientOSError
+            protocol.set_exception(kind(f"the body could not be sent: {error!r}"), error)
             return
         self._expect_head(patience)
 
