@@ -265,14 +265,11 @@ async def _keep(outcome: Response | UpstreamError) -> Response | None:
     """Return an answer that can be given later, its connection given back; None if it is too large."""
     if isinstance(outcome, UpstreamError):
         return None
-    content = bytearray()
     try:
-        async for chunk in outcome.body.chunks():
-            content += chunk
-            if len(content) > _KEEP:
-                return None
+        body = await _begin(outcome.body, _KEEP)
     except UpstreamError:
         return None
-    finally:
-        await outcome.body.close()
-    return replace(outcome, body=Bytes(bytes(content)))
+    if isinstance(body, Begun):
+        await body.close()
+        return None
+    return replace(outcome, body=body)

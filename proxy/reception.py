@@ -24,7 +24,7 @@ from proxy.policy.credentials import Credentials
 from proxy.policy.headers import prefer_wait
 from proxy.policy.pages import comes_from_another_site
 from proxy.policy.routes import RouteTable
-from proxy.policy.wire import RequestHead, RequestRules
+from proxy.policy.wire import RequestRules
 
 UNIX = "unix"
 """The peer of whoever comes by a Unix socket."""
@@ -72,6 +72,8 @@ class Reception:
         self._routes = routes
         self._clock = clock
         self._tickets = 0
+        public = settings.listen.public_url
+        self._names = () if public is None else (parse_base_url(public)[1],)
 
     def nothing(self, http: web.BaseRequest) -> Request:
         """Stand in for what was no HTTP: nothing about it is certain, so nothing of it is repeated."""
@@ -107,9 +109,7 @@ class Reception:
 
         Raises `Refusal`s; an announced length over the limit is refused before a byte of it is read.
         """
-        version = (http.version.major, http.version.minor)
-        head = RequestHead(request.method, request.target, request.headers, version, http.secure)
-        target = self._rules.target(head, _here(http))
+        target = self._rules.target(request, _here(http))
         admitted = self._access.admit(request.headers)
         if admitted.lent:
             self._check_lending(request, admitted.client)
@@ -138,11 +138,9 @@ class Reception:
             )
 
     def _is_of_a_page(self, request: Request) -> bool:
-        public = self._settings.listen.public_url
-        names = () if public is None else (parse_base_url(public)[1],)
         # A page reaches no Unix socket, where programs write any Host.
         return request.peer != UNIX and comes_from_another_site(
-            request.headers, url=request.arrival_url, secure=request.secure, names=names
+            request.headers, url=request.arrival_url, secure=request.secure, names=self._names
         )
 
     async def _receive(self, http: web.BaseRequest, spool: Spool) -> None:

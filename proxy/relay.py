@@ -81,8 +81,7 @@ class Parting(web.Response):
     async def write_eof(self, data: bytes = b"") -> None:
         """End the answer, and our half of the connection."""
         http = self._req
-        if http is None:  # it was ended before
-            return
+        assert http is not None, "aiohttp ends an answer once, after its head"
         await super().write_eof(data)
         if http.transport is None:
             return

@@ -7,16 +7,15 @@ hang on the parser's version and settings alone. What passes here has one meanin
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from proxy import config
 from proxy.errors import BadRequest, HeadTooLarge, TargetTooLong, UpgradeRefused
-from proxy.messages import Headers
+from proxy.messages import Headers, Request
 
 MAX_RESPONSE_HEAD = 256 * 1024
 """Bytes of a response head in all."""
 
-AUTHORITY = re.compile(r"(?:\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._~%-]{1,255})(?::[0-9]{0,5})?")
+_AUTHORITY = re.compile(r"(?:\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._~%-]{1,255})(?::[0-9]{0,5})?")
 """host [":" port] of RFC 3986 section 3.2: no user, and none of the characters that only lists have."""
 
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -29,17 +28,6 @@ _LENGTH = re.compile(rb"[0-9]{1,19}")
 _SEPARATORS = 4  # a colon, a space, CR and LF
 
 
-@dataclass(frozen=True, slots=True)
-class RequestHead:
-    """A request head as the parser took it apart."""
-
-    method: str
-    target: str
-    headers: Headers
-    version: tuple[int, int] = (1, 1)
-    secure: bool = False
-
-
 class RequestRules:
     """What a request head must be; `ours` are the authorities under which an absolute target may name us."""
 
@@ -47,32 +35,32 @@ class RequestRules:
         self._settings = settings
         self._ours = frozenset(authority.lower() for authority in ours)
 
-    def target(self, head: RequestHead, here: str) -> str:
+    def target(self, request: Request, here: str) -> str:
         """Return the target in origin form; `here` is the address at which this request arrived.
 
         Raises `BadRequest`, `TargetTooLong`, `HeadTooLarge`, `UpgradeRefused`.
         """
-        if head.method == "CONNECT":  # whatever its target: others would take a 2xx for a tunnel
+        if request.method == "CONNECT":  # whatever its target: others would take a 2xx for a tunnel
             raise BadRequest("CONNECT is for forward proxies.")
-        self._check_size(head)
-        check_fields(head.headers)
-        _check_host(head)
-        _check_framing(head)
-        if any("websocket" in protocols.lower() for protocols in head.headers.all(b"upgrade")):
+        self._check_size(request)
+        check_fields(request.headers)
+        _check_host(request)
+        _check_framing(request)
+        if any("websocket" in protocols.lower() for protocols in request.headers.all(b"upgrade")):
             raise UpgradeRefused("WebSocket is not carried; use the API's event streams, or polling.")
-        target = head.target
+        target = request.target
         if not target.startswith("/"):
-            target = self._origin_form(head, here)
+            target = self._origin_form(request, here)
         if _TARGET.fullmatch(target) is None:
             raise BadRequest("The request target has characters that must be percent-encoded, or a fragment.")
         return target
 
-    def _check_size(self, head: RequestHead) -> None:
+    def _check_size(self, request: Request) -> None:
         allowed = self._settings
-        line = len(head.target)
+        line = len(request.target)
         if line > allowed.max_target:
             raise TargetTooLong(f"The request target is longer than {allowed.max_target} bytes.")
-        sizes = [len(name) + len(value) for name, value in head.headers]
+        sizes = [len(name) + len(value) for name, value in request.headers]
         if len(sizes) > allowed.max_fields:
             raise HeadTooLarge(f"The request has more than {allowed.max_fields} header fields.")
         if max(sizes, default=0) > allowed.max_field:
@@ -80,14 +68,14 @@ class RequestRules:
         if line + sum(sizes) + _SEPARATORS * len(sizes) > allowed.max_head:
             raise HeadTooLarge(f"The request head is longer than {allowed.max_head} bytes.")
 
-    def _origin_form(self, head: RequestHead, here: str) -> str:
+    def _origin_form(self, request: Request, here: str) -> str:
         """Take an absolute target apart, as every server must (RFC 9112 section 3.2.2), if it names us."""
-        match = _ABSOLUTE.fullmatch(head.target)
+        match = _ABSOLUTE.fullmatch(request.target)
         if match is None:
             raise BadRequest("The request target must be a path that begins with a slash.")
         if match["authority"].lower() not in self._ours | {here}:
             raise BadRequest("The request target names another host: this is no forward proxy.")
-        if (match["scheme"].lower() == "https") is not head.secure:
+        if (match["scheme"].lower() == "https") is not request.secure:
             raise BadRequest("The request target names another scheme than this connection's.")
         rest = match["rest"]
         return rest if rest.startswith("/") else f"/{rest}"
@@ -103,25 +91,25 @@ def check_fields(headers: Headers) -> None:
         raise BadRequest("A header field has characters that are not allowed there.")
 
 
-def _check_host(head: RequestHead) -> None:
+def _check_host(request: Request) -> None:
     """RFC 9112 section 3.2: one, and in HTTP/1.0 perhaps none."""
-    hosts = head.headers.all(b"host")
-    if len(hosts) > 1 or (not hosts and head.version == (1, 1)):
+    hosts = request.headers.all(b"host")
+    if len(hosts) > 1 or (not hosts and request.version == b"1.1"):
         raise BadRequest("The request must have one Host header.")
-    if hosts and AUTHORITY.fullmatch(hosts[0]) is None:
+    if hosts and _AUTHORITY.fullmatch(hosts[0]) is None:
         raise BadRequest("The Host header is not a host with or without a port.")
 
 
-def _check_framing(head: RequestHead) -> None:
+def _check_framing(request: Request) -> None:
     """RFC 9112 section 6: where the body ends must be said once, and in one way."""
-    lengths, codings = head.headers.all(b"content-length"), head.headers.all(b"transfer-encoding")
+    lengths, codings = request.headers.all(b"content-length"), request.headers.all(b"transfer-encoding")
     if len(lengths) + len(codings) > 1:
         raise BadRequest("The length of the body is given more than once.")
     if lengths and _LENGTH.fullmatch(lengths[0].encode("latin-1")) is None:
         raise BadRequest("Content-Length must be a number.")
     if codings and codings[0].lower() != "chunked":
         raise BadRequest("The only transfer coding is `chunked`.")
-    if codings and head.version == (1, 0):
+    if codings and request.version == b"1.0":
         raise BadRequest("HTTP/1.0 has no transfer codings.")
 
 

@@ -214,13 +214,15 @@ class _ToStructlog(logging.Handler):
 
     def _is_repeated(self, record: logging.LogRecord) -> bool:
         """Tell whether the event loop said it a moment ago: out of descriptors, 10,000 times a second."""
+        if record.name != "asyncio":
+            return False
         if len(self._last) > _MESSAGES:
             self._last.clear()
         text = str(record.msg)
         repeated = record.created - self._last.get(text, -_REPEAT) < _REPEAT
         if not repeated:
             self._last[text] = record.created
-        return repeated and record.name == "asyncio"
+        return repeated
 
     def _write(self, record: logging.LogRecord) -> None:
         kind = record.exc_info[0] if record.exc_info else None

@@ -1,13 +1,16 @@
 """What is taken has one meaning; everything else is refused."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.config import Listen
 from proxy.errors import BadRequest, HeadTooLarge, Refusal, TargetTooLong, UpgradeRefused
-from proxy.messages import Headers
-from proxy.policy.wire import MAX_RESPONSE_HEAD, RequestHead, RequestRules, unfit_response
+from proxy.messages import Headers, Request
+from proxy.policy.wire import MAX_RESPONSE_HEAD, RequestRules, unfit_response
+from tests import fakes
 
 HERE = "127.0.0.1:8080"
 HOST = (b"Host", b"proxy:8080")
@@ -19,12 +22,19 @@ def target(
     target: str = "/",
     *fields: Field,
     method: str = "GET",
-    version: tuple[int, int] = (1, 1),
+    version: bytes = b"1.1",
     host: bool = True,
 ) -> str:
     rules = RequestRules(SETTINGS, ["api.avala.ai", "Proxy.Internal:443"])
     own = (HOST,) if host else ()
-    return rules.target(RequestHead(method, target, Headers((*own, *fields)), version), HERE)
+    return rules.target(request(target, *own, *fields, method=method, version=version), HERE)
+
+
+def request(
+    target: str, *fields: Field, method: str = "GET", version: bytes = b"1.1", secure: bool = False
+) -> Request:
+    made = fakes.request(method, target, fields=Headers(fields))
+    return replace(made, version=version, secure=secure)
 
 
 @pytest.mark.parametrize(
@@ -129,9 +139,9 @@ def test_there_is_one_host_and_in_http_1_0_perhaps_none() -> None:
         target(host=False)
     with pytest.raises(BadRequest, match="one Host"):
         target("/", HOST)
-    assert target(host=False, version=(1, 0)) == "/"
+    assert target(host=False, version=b"1.0") == "/"
     with pytest.raises(BadRequest, match="one Host"):
-        target("/", HOST, version=(1, 0))
+        target("/", HOST, version=b"1.0")
 
 
 @pytest.mark.parametrize(
@@ -168,7 +178,7 @@ def test_where_a_body_ends_is_said_once_and_in_one_way(fields: list[Field]) -> N
 
 def test_http_1_0_has_no_chunks() -> None:
     with pytest.raises(BadRequest, match="no transfer codings"):
-        target("/", (b"Transfer-Encoding", b"chunked"), version=(1, 0))
+        target("/", (b"Transfer-Encoding", b"chunked"), version=b"1.0")
 
 
 @pytest.mark.parametrize(
@@ -217,8 +227,8 @@ def test_a_head_may_have_exactly_the_size_that_is_allowed() -> None:
 
 
 def test_an_absolute_target_names_the_scheme_of_its_connection() -> None:
-    head = RequestHead("GET", "https://api.avala.ai/", Headers((HOST,)), secure=True)
-    assert RequestRules(SETTINGS, ["api.avala.ai"]).target(head, HERE) == "/"
+    made = request("https://api.avala.ai/", HOST, secure=True)
+    assert RequestRules(SETTINGS, ["api.avala.ai"]).target(made, HERE) == "/"
     with pytest.raises(BadRequest, match="scheme"):
         target("https://api.avala.ai/")
 
