@@ -59,9 +59,10 @@ $(DEV): $(PY) requirements-dev.lock requirements.lock pyproject.toml
 	@PYTHON="$(PYTHON)" .ci/venv requirements-dev.lock
 	@touch $(RUNTIME) $@
 
-# Needs `uv` on the PATH. No header and no index in the output: they would name this machine.
+# Needs `uv` on the PATH. No header and no index in the output: they would name this machine. Extras stay: pip
+# looks at `coverage[toml]` apart from `coverage`, takes its newest release, and then has no hash for it.
 COMPILE := uv pip compile pyproject.toml --quiet --universal --generate-hashes --python-version 3.11 \
-	--no-config --no-header --no-emit-index-url --no-emit-find-links
+	--no-config --no-strip-extras --no-header --no-emit-index-url --no-emit-find-links
 lock:
 	@$(COMPILE) --group build -o requirements.lock
 	@$(COMPILE) --group dev -c requirements.lock -o requirements-dev.lock
