@@ -1,113 +1,36 @@
 """The queue: who goes next, and when. Nothing leaves for the upstream but through it.
 
-A request asks the ledger for room in all its lanes at once. If there is none it waits in line, oldest
-first, at the lane that has no room; one dispatcher offers turns when a lane's time has come or a slot came
-back. The ledger's windows are the guard; `pacing.py` only spreads what a window frees at one moment.
+A request asks the ledger for room in all its lanes at once. If there is none it waits in line, parked at the
+lane that has no room; one dispatcher offers turns, in the order of `policy/fair_queue.py`, when a lane's time
+has come or a slot came back. Who will be late is refused as soon as that is known (`policy/prospects.py`).
+The ledger's windows are the guard; `pacing.py` only spreads what a window frees at one moment.
 """
 
 import asyncio
 import heapq
 import math
-from collections.abc import Callable, Iterable
-from contextlib import suppress
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager, suppress
 
 from proxy.clock import Clock
 from proxy.config import Queue
 from proxy.errors import QueueFull, QueueTimeout, Refusal, ShuttingDown
 from proxy.messages import Request
 from proxy.pacing import Pacing
+from proxy.party import Party
 from proxy.policy.limits import Lane, Lanes
-from proxy.policy.line import File, Line, Place
+from proxy.policy.line import Line
+from proxy.policy.prospects import Prospects
+from proxy.policy.turns import Place, Rules
+from proxy.turn import Busy, Ledger, Turn
 
-Freed = Callable[[Lanes], None]
-
-
-class Grant(Protocol):
-    """A slot taken in each of these lanes."""
-
-    @property
-    def lanes(self) -> Lanes:
-        """The lanes of one request."""
-
-
-@dataclass(frozen=True, slots=True)
-class Busy:
-    """This lane has no room before `at` (inf: when somebody gives a slot back)."""
-
-    lane: Lane
-    at: float
-
-
-class Ledger(Protocol):
-    """What has been spent, wherever it is kept. To note the same of a grant twice changes nothing."""
-
-    def on_freed(self, freed: Freed) -> None:
-        """Call `freed` whenever lanes may have room earlier than `Busy` said."""
-
-    async def take(self, lanes: Lanes) -> Grant | Busy:
-        """Take a slot in every lane, or in none."""
-
-    def sent(self, grant: Grant) -> None:
-        """Note that the request's last byte was written."""
-
-    async def settle(self, grant: Grant) -> None:
-        """Note that the upstream has counted the request."""
-
-    async def refund(self, grant: Grant) -> None:
-        """Give everything back: nothing was written."""
-
-    async def release(self, grant: Grant) -> None:
-        """Give the "at once" slots back: the exchange is over."""
-
-    async def pause(self, lane: Lane, until: float) -> None:
-        """Grant nothing in this lane before `until`."""
-
-    def estimate(self, ahead: Iterable[tuple[Lane, int]]) -> float:
-        """Return when a request would go that finds so many before it in each of its lanes."""
-
-    def lanes(self) -> Iterable[tuple[Lane, int, float]]:
-        """Yield every lane in use, how many slots it has left, and how long it is still paused."""
-
-
-class Turn:
-    """The right to send one attempt, and what became of it: refunded, settled, or left to its bound."""
-
-    def __init__(self, ledger: Ledger, grant: Grant, waited: float, limit: str) -> None:
-        self._ledger = ledger
-        self._grant = grant
-        self.waited = waited
-        self.limit = limit
-        self.written = False
-
-    def started(self) -> None:
-        """Note that from here on, bytes of the request may leave."""
-        self.written = True
-
-    def sent(self) -> None:
-        """Note that its last byte has left: the upstream counts it within `upstream.transit` of now."""
-        self._ledger.sent(self._grant)
-
-    async def answered(self) -> None:
-        """Note that the response head is here: the upstream has certainly counted it."""
-        await self._ledger.settle(self._grant)
-
-    async def end(self) -> None:
-        """Give back what can be given back; call when the exchange is over, however it ended."""
-        if not self.written:
-            await self._ledger.refund(self._grant)
-            return
-        self._ledger.sent(self._grant)  # if it was not wholly: what was written may still arrive
-        await self._ledger.release(self._grant)
+_REVIEW = 1.0
+"""Seconds between two looks at who will be too late; a pause is looked at when it begins."""
 
 
 class _Waiter(Place):
     __slots__ = ("future",)
-
-    def __init__(self, request: Request, lanes: Lanes, future: "asyncio.Future[tuple[Grant, str]]") -> None:
-        super().__init__(request.ticket, lanes)
-        self.future = future
+    future: "asyncio.Future[Turn | Party]"
 
 
 class Admission:
@@ -118,11 +41,15 @@ class Admission:
         self._queue = queue
         self._clock = clock
         self._pacing = pacing
-        self._line = Line()
+        weights = {caller.name: caller.weight for caller in queue.callers}
+        self._line = Line(Rules(queue.ageing, weights))
+        self._prospects = Prospects(self._line, ledger.outlook)
         self._due: list[tuple[float, Lane]] = []
         self._due_at: dict[Lane, float] = {}
         self._wake = asyncio.Event()
         self._dispatcher: asyncio.Task[None] | None = None
+        self._review: asyncio.TimerHandle | None = None
+        self._leaving: dict[Hashable, Turn] = {}
         self._closing = asyncio.Event()
         ledger.on_freed(self._freed)
 
@@ -134,64 +61,103 @@ class Admission:
         """Who waits."""
         return self._line
 
-    async def admit(self, request: Request, lanes: Lanes, *, again: bool = False) -> Turn:
+    async def admit(
+        self,
+        request: Request,
+        lanes: Lanes,
+        *,
+        again: bool = False,
+        key: Hashable = None,
+        gathered: bool = False,
+    ) -> Turn | Party:
         """Wait until the request may be sent once; `again` for a retry, which keeps the place it had.
+
+        Those who wait with equal keys ask for the same: when one of them gets a turn, the others get its
+        `Party`. Who was `gathered` with others leaves them the moment that they need to join.
 
         Raises `QueueTimeout` as soon as its turn is known to come after its deadline, `QueueFull`,
         `ShuttingDown`. A caller that is cancelled is out of the line at once and costs nothing.
         """
+        if (leader := self._leaving.get(key)) is not None:
+            return leader.joined(request.deadline)
         entered = self._clock.now()
-        grant, limit = await self._grant(request, lanes, again)
-        turn = Turn(self._ledger, grant, 0.0, limit)
+        turn = await self._turn(request, lanes, again, key)
+        if isinstance(turn, Party):
+            return turn
         try:
-            await self._pacing.pass_through(lanes)
+            with self._joinable(turn, key):
+                if gathered:
+                    await asyncio.sleep(0)
+                await self._pacing.pass_through(lanes)
         except BaseException:
             await turn.end()
             raise
+        if (late := self._clock.now() - request.deadline) > 0:
+            await turn.end()
+            raise _too_late(late)
         turn.waited = self._clock.now() - entered
         return turn
 
-    async def _grant(self, request: Request, lanes: Lanes, again: bool) -> tuple[Grant, str]:
+    @contextmanager
+    def _joinable(self, turn: Turn, key: Hashable) -> Iterator[None]:
+        """Let those who come now, and ask for the same, join: the turn has not left yet."""
+        if key is not None:
+            self._leaving[key] = turn
+        try:
+            yield
+        finally:
+            self._leaving.pop(key, None)
+
+    async def _turn(self, request: Request, lanes: Lanes, again: bool, key: Hashable) -> Turn | Party:
         if self._closing.is_set():
             raise _stopping()
         if not any(self._line.ahead(lane, lanes) for lane in lanes):  # nobody to overtake
             outcome = await self._ledger.take(lanes)
             if not isinstance(outcome, Busy):
-                return outcome, "none"
-        self._refuse_if_hopeless(request, lanes, again)
-        return await self._wait(request, lanes)
+                return Turn(self._ledger, outcome, "none", request.deadline)
+        waiter = _waiter(request, lanes, key)
+        self._refuse_if_hopeless(waiter, again)
+        return await self._wait(waiter)
 
-    def _refuse_if_hopeless(self, request: Request, lanes: Lanes, again: bool) -> None:
+    def expected_wait(self, request: Request, lanes: Lanes) -> float:
+        """Return the seconds that a request would wait, if it came now."""
         now = self._clock.now()
-        start = self._ledger.estimate((lane, self._line.ahead(lane, lanes)) for lane in lanes)
-        if start > request.deadline:
-            raise _too_late(start - request.deadline)
+        return self._prospects.about(_waiter(request, lanes, None), now) - now if lanes else 0.0
+
+    def _refuse_if_hopeless(self, newcomer: Place, again: bool) -> None:
+        now = self._clock.now()
+        start = self._prospects.late_start(newcomer, now)
+        if start is not None:
+            raise _too_late(start - newcomer.deadline)
         if not again and len(self._line) >= self._queue.size:
+            wait = self._prospects.start(newcomer, now) - now
             raise QueueFull(
-                f"{self._queue.size} requests are waiting already.",
-                retry_after=max(1, math.ceil(start - now)),
+                f"{self._queue.size} requests are waiting already.", retry_after=max(1, math.ceil(wait))
             )
 
-    async def _wait(self, request: Request, lanes: Lanes) -> tuple[Grant, str]:
+    async def _wait(self, waiter: _Waiter) -> Turn | Party:
         loop = asyncio.get_running_loop()
-        waiter = _Waiter(request, lanes, loop.create_future())
-        self._line.join(waiter)
-        expiry = loop.call_at(request.deadline, self._expire, waiter)
+        waiter.future = loop.create_future()
+        self._line.join(waiter, self._clock.now())
+        expiry = loop.call_at(waiter.deadline, self._expire, waiter)
         self._dispatch()
+        self._review_soon()
         try:
             return await waiter.future
         except asyncio.CancelledError:
             if waiter.future.done() and not waiter.future.cancelled() and not waiter.future.exception():
-                await self._ledger.refund(waiter.future.result()[0])
+                turn = waiter.future.result()
+                if isinstance(turn, Turn):
+                    await turn.end()
             raise
         finally:
             expiry.cancel()
             self._line.leave(waiter)
 
-    def _expire(self, waiter: Place) -> None:
-        lanes = waiter.lanes
-        start = self._ledger.estimate((lane, self._line.ahead(lane, lanes) - 1) for lane in lanes)
-        self._refuse(waiter, _too_late(start - self._clock.now()))
+    def _expire(self, waiter: _Waiter) -> None:
+        if not waiter.gone:
+            now = self._clock.now()
+            self._refuse(waiter, _too_late(self._prospects.start(waiter, now) - now))
 
     def _refuse(self, waiter: Place, refusal: Refusal) -> None:
         assert isinstance(waiter, _Waiter)
@@ -211,6 +177,22 @@ class Admission:
     async def pause(self, lane: Lane, seconds: float) -> None:
         """Let nothing go in this lane for so long: the upstream refused for it."""
         await self._ledger.pause(lane, self._clock.now() + seconds)
+        self._refuse_the_late()
+
+    def _review_soon(self) -> None:
+        if self._review is None:
+            self._review = asyncio.get_running_loop().call_later(_REVIEW, self._look_again)
+
+    def _look_again(self) -> None:
+        self._review = None
+        self._refuse_the_late()
+        if len(self._line):
+            self._review_soon()
+
+    def _refuse_the_late(self) -> None:
+        """Refuse those whose turn will come after their deadline, now that it is known."""
+        for start in list(self._prospects.too_late(self._clock.now())):
+            self._refuse(start.place, _too_late(start.at - start.place.deadline))
 
     def _freed(self, lanes: Lanes) -> None:
         parked = [self._line.unpark(lane) for lane in lanes]
@@ -228,8 +210,8 @@ class Admission:
         while True:
             self._wake.clear()
             self._unpark_due(self._clock.now())
-            while (candidate := self._line.next()) is not None:
-                await self._offer(*candidate)
+            while (place := self._line.next(self._clock.now())) is not None:
+                await self._offer(place)
             timer = loop.call_at(self._due[0][0], self._wake.set) if self._due else None
             await self._wake.wait()
             if timer is not None:
@@ -242,32 +224,55 @@ class Admission:
                 del self._due_at[lane]
             self._line.unpark(lane)
 
-    def _park(self, file: File, busy: Busy) -> None:
-        self._line.park(file, busy.lane)
+    def _park(self, place: Place, busy: Busy) -> None:
+        if not place.gone:
+            self._line.park(place, busy.lane)
         if busy.at < self._due_at.get(busy.lane, math.inf):
             self._due_at[busy.lane] = busy.at
             heapq.heappush(self._due, (busy.at, busy.lane))
 
-    async def _offer(self, file: File, place: Place) -> None:
+    async def _offer(self, place: Place) -> None:
         outcome = await self._ledger.take(place.lanes)
-        if isinstance(outcome, Busy):
-            self._park(file, outcome)
-            return
         assert isinstance(place, _Waiter)
-        if place.future.done():  # it left in this very moment
+        if isinstance(outcome, Busy):
+            self._park(place, outcome)
+        elif place.future.done():  # it left in this very moment
             await self._ledger.refund(outcome)
+            self._line.leave(place)
         else:
-            place.future.set_result((outcome, file.blocked_by.limit if file.blocked_by else "none"))
-        self._line.leave(place)
+            held_by = self._line.held_by(place)
+            turn = Turn(self._ledger, outcome, held_by.limit if held_by else "none", place.deadline)
+            for other in self._line.alike(place):
+                assert isinstance(other, _Waiter)
+                if not other.future.done():
+                    other.future.set_result(turn.joined(other.deadline))
+                    self._line.leave(other)
+            place.future.set_result(turn)
+            self._line.took(place, self._clock.now())
 
     async def close(self) -> None:
         """Refuse everybody who still waits, and everybody who comes."""
         self._closing.set()
+        if self._review is not None:
+            self._review.cancel()
         for waiter in self._line.everybody():
             self._refuse(waiter, _stopping())
         if self._dispatcher is not None:
             self._dispatcher.cancel()
             await asyncio.gather(self._dispatcher, return_exceptions=True)
+
+
+def _waiter(request: Request, lanes: Lanes, key: Hashable) -> _Waiter:
+    return _Waiter(
+        request.ticket,
+        lanes,
+        credential=request.credential,
+        caller=request.caller,
+        urgency=request.urgency,
+        arrived=request.arrived,
+        deadline=request.deadline,
+        key=key,
+    )
 
 
 def _stopping() -> ShuttingDown:

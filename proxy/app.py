@@ -23,7 +23,9 @@ from proxy.adapters.secret_files import SecretFile
 from proxy.adapters.upstream import Upstream
 from proxy.admin.handlers import Admin
 from proxy.admission import Admission
+from proxy.alive import Alive
 from proxy.clock import LoopClock
+from proxy.coalescing import Coalescing
 from proxy.config_places import parse_place
 from proxy.config_report import effective
 from proxy.config_values import SHORTEST_TOKEN, authority
@@ -33,8 +35,10 @@ from proxy.forwarder import Forwarder
 from proxy.front import Front
 from proxy.links import Localiser
 from proxy.listener import Listener
+from proxy.observation import Observation
 from proxy.pacing import Pacing
 from proxy.policy.access import Access
+from proxy.policy.alike import Alike
 from proxy.policy.arrival import Arrivals
 from proxy.policy.credentials import Credentials
 from proxy.policy.limits import LimitTable
@@ -89,6 +93,9 @@ class App:
         self.url = urls[0]
         where = f"{', '.join(urls)} (metrics and status: {self.admin_url})"
         self._events(LifecycleChanged("listening", where))
+        if self.settings.queue.observe:
+            said = "Nothing is held back (queue.observe): the API's limits can be exceeded."
+            self._events(LifecycleChanged("observing", said))
 
     def read_files(self) -> None:
         """Read certificates, keys and tokens; raises `StartError`."""
@@ -114,12 +121,13 @@ class App:
         self._ledger = LocalLedger(
             self._limits, clock, transit=settings.upstream.transit, clock_drift=settings.upstream.clock_drift
         )
-        self._admission = Admission(self._ledger, Pacing(settings.limits), settings.queue, clock)
+        self._admission = self._make_admission()
         self._upstream = Upstream(settings.upstream, settings.headers)
         forwarder = Forwarder(
             self._admission,
             self._upstream,
             self._limits,
+            self._make_coalescing(),
             retry=settings.retry,
             replay=settings.body.replay,
             clock=clock,
@@ -131,6 +139,7 @@ class App:
             self._reception(routes),
             forwarder,
             Localiser(settings.links, settings.upstream.base_url),
+            Alive(settings.queue.interim, self._events),
             headers=settings.headers,
             send_timeout=settings.listen.send_timeout,
             routes=routes,
@@ -144,6 +153,19 @@ class App:
             effective=effective(settings),
             version=proxy.__version__,
         )
+
+    def _make_admission(self) -> Admission:
+        queue, pacing = self.settings.queue, Pacing(self.settings.limits)
+        if queue.observe:
+            return Observation(self._ledger, pacing, queue, self._clock, self._events)
+        return Admission(self._ledger, pacing, queue, self._clock)
+
+    def _make_coalescing(self) -> Coalescing:
+        settings = self.settings.coalescing
+        if self.settings.queue.observe:
+            settings = settings.model_copy(update={"enabled": False, "routes": ()})
+        alike = Alike(settings, forwarded=self.settings.headers.forwarded)
+        return Coalescing(alike, settings.gather, self._clock)
 
     def _reception(self, routes: RouteTable) -> Reception:
         settings = self.settings

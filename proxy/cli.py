@@ -67,7 +67,8 @@ def _given(**options: Any) -> dict[str, Any]:
 @_TLS_CERTIFICATE
 @_TLS_KEY
 @_UPSTREAM
-def serve(path: Path | None, **options: Any) -> None:
+@click.option("--observe", is_flag=True, help="Hold nothing back, and tell what would have waited.")
+def serve(path: Path | None, observe: bool, **options: Any) -> None:
     """Run the proxy until SIGTERM or Ctrl-C."""
     from proxy.app import StartError
     from proxy.config import load
@@ -75,7 +76,8 @@ def serve(path: Path | None, **options: Any) -> None:
     from proxy.process import serve
 
     try:
-        asyncio.run(serve(load(path, _overrides(**options))))
+        overrides = _overrides(**options) | _given(queue=_given(observe=observe or None))
+        asyncio.run(serve(load(path, overrides)))
     except ConfigError as error:
         _fail(str(error), 2)
     except StartError as error:
@@ -103,6 +105,39 @@ def check(path: Path | None, **options: Any) -> None:
         _fail(str(error), 2)
     click.echo(effective(settings), nl=False)
     click.echo("The configuration is valid.", err=True)
+
+
+@main.command()
+@_CONFIG
+@click.argument("kinds", nargs=-1, metavar="[KIND]...")
+@click.option(
+    "--callers",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, 10_000),
+    help="Clients that share a key.",
+)
+@click.option(
+    "--latency", default=0.2, show_default=True, type=click.FloatRange(0, 3600), help="Seconds of an answer."
+)
+@click.option("--at-once", is_flag=True, help="Callers do not wait for an answer before they send the next.")
+def plan(path: Path | None, kinds: tuple[str, ...], callers: int, latency: float, at_once: bool) -> None:
+    """Foretell how long requests take, and what each limit does to them; nothing is sent.
+
+    A KIND is COUNT, or "COUNT METHOD /path", or "COUNT METHOD /path SECONDS" (how long an answer takes).
+    [default: 300]
+    """
+    from proxy.config import load
+    from proxy.plan import parse_kind, rehearse
+    from proxy.plan_report import report
+
+    try:
+        settings = load(path)
+        parsed = [parse_kind(kind) for kind in kinds or ("300",)]
+    except ValueError as error:
+        _fail(str(error), 2)
+    planned = rehearse(settings, parsed, callers=callers, latency=latency, at_once=at_once)
+    click.echo(report(planned, settings, callers=callers, latency=latency, at_once=at_once))
 
 
 @main.command()

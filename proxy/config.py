@@ -3,14 +3,15 @@
 It stands on the lowest floor because every floor takes its part of the settings from here. Nothing is
 read here but by `load`; making `Settings` reads nothing. All durations are seconds, all sizes bytes.
 
-The limits are in `config_limits`, the tables of the client's side in `config_serving`; the rules for single
+The limits are in `config_limits`, the line before them in `config_queue`, the tables of the client's side in
+`config_serving`; the rules for single
 values in `config_values` and `config_places`, the sources in `config_sources`, the words for people in
 `config_report`.
 """
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol, Self, TypeVar
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -21,6 +22,12 @@ from proxy.config_limits import Limit as Limit
 from proxy.config_limits import Match as Match
 from proxy.config_limits import Pace as Pace
 from proxy.config_places import leads_to, parse_place
+from proxy.config_queue import Caller as Caller
+from proxy.config_queue import Coalescing as Coalescing
+from proxy.config_queue import CoalescingRoute as CoalescingRoute
+from proxy.config_queue import Family as Family
+from proxy.config_queue import Interim as Interim
+from proxy.config_queue import Queue as Queue
 from proxy.config_report import ConfigError as ConfigError
 from proxy.config_serving import Client as Client
 from proxy.config_serving import Credential as Credential
@@ -36,6 +43,7 @@ from proxy.config_values import (
     PathPattern,
     Seconds,
     UnfitError,
+    apart,
 )
 
 
@@ -63,15 +71,6 @@ class Upstream(Part):
     """Seconds per second by which the API's clock may run slow against ours (NTP slews at most 0.0005)."""
     max_connections: Annotated[int, Field(ge=1)] = 512
     """Connections to the API at the most; a request beyond waits for one."""
-
-
-class Queue(Part):
-    """The line in which requests wait for their turn."""
-
-    size: Annotated[int, Field(ge=0)] = 2000
-    """Requests that may wait at the same time, in all."""
-    longest_wait: Seconds = 300.0
-    """Longest from arrival to the last attempt's start; a client may ask for less with `Prefer: wait=N`."""
 
 
 class RouteRepeat(Part):
@@ -133,25 +132,6 @@ class Metrics(Part):
     """Different values of the label `route` at the most; the rest is `other`."""
 
 
-class _Named(Protocol):
-    name: str
-
-
-_N = TypeVar("_N", bound=_Named)
-
-
-def _apart(what: str) -> AfterValidator:
-    """Make the rule that each of what is listed has a name of its own."""
-
-    def check(listed: tuple[_N, ...]) -> tuple[_N, ...]:
-        names = [one.name for one in listed]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise UnfitError(f"has the name {twice[0]} twice", f"a name of its own for each {what}")
-        return listed
-
-    return AfterValidator(check)
-
-
 class Settings(BaseSettings):
     """The whole configuration."""
 
@@ -167,11 +147,12 @@ class Settings(BaseSettings):
     upstream: Upstream = Upstream()
     listen: Listen = Listen()
     credential: Credential = Credential()
-    clients: Annotated[tuple[Client, ...], _apart("client")] = ()
+    clients: Annotated[tuple[Client, ...], apart("client")] = ()
     headers: Headers = Headers()
     links: Links = Links()
-    limits: Annotated[tuple[Limit, ...], _apart("limit")] = DOCUMENTED_LIMITS
+    limits: Annotated[tuple[Limit, ...], apart("limit")] = DOCUMENTED_LIMITS
     queue: Queue = Queue()
+    coalescing: Coalescing = Coalescing()
     retry: Retry = Retry()
     body: Body = Body()
     log: Log = Log()

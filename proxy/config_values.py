@@ -9,7 +9,7 @@ import ipaddress
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -130,6 +130,25 @@ def some(what: str) -> AfterValidator:
     def check(listed: tuple[str, ...]) -> tuple[str, ...]:
         if not listed:
             raise ValueError(f"a list of at least one {what}")
+        return listed
+
+    return AfterValidator(check)
+
+
+class _Named(Protocol):
+    name: str
+
+
+_N = TypeVar("_N", bound=_Named)
+
+
+def apart(what: str) -> AfterValidator:
+    """Make the rule that each of what is listed has a name of its own."""
+
+    def check(listed: tuple[_N, ...]) -> tuple[_N, ...]:
+        names = [one.name for one in listed]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise UnfitError(f"has the name {twice[0]} twice", f"a name of its own for each {what}")
         return listed
 
     return AfterValidator(check)

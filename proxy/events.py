@@ -22,6 +22,28 @@ class Admitted:
 
 
 @dataclass(frozen=True, slots=True)
+class InterimSent:
+    """A client that waits was sent an interim response."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """A request that nothing held would have waited so long for this limit, or been `refused`."""
+
+    route: str
+    limit: str
+    waited: float
+    refused: ErrorClass | None
+
+
+@dataclass(frozen=True, slots=True)
+class Coalesced:
+    """A request got the answer of another one that asked for the same; it was no attempt of its own."""
+
+    route: str
+
+
+@dataclass(frozen=True, slots=True)
 class Rejected:
     """A request was refused by the proxy: `reason` is the error class."""
 
@@ -85,8 +107,9 @@ class ExchangeEnded:
     """A client has its answer (`status` None: it left before the head).
 
     Times in seconds: `duration` from arrival to the last byte, `waited` in line over all attempts,
-    `upstream` in calls. `limit` held it longest. `credential` is a short keyed hash, `client`
-    the name of the token that was shown.
+    `upstream` in calls. `limit` held it longest. `credential` is a short keyed hash, `client` the name of the
+    token that was shown, `caller` who took turns with others. `coalesced`: it went along with another one.
+    `would_wait` is what it would have waited in line, had it been held (None: it was).
     """
 
     request_id: str
@@ -102,7 +125,10 @@ class ExchangeEnded:
     limit: str
     credential: str | None
     client: str | None
+    caller: str
     peer: str
+    coalesced: bool
+    would_wait: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +141,7 @@ class Crashed:
 
 @dataclass(frozen=True, slots=True)
 class LifecycleChanged:
-    """The process changed its state: `listening`, `draining`, `stopped`.
+    """The process changed its state: `listening`, `observing`, `draining`, `stopped`.
 
     Or there is trouble with what it needs: `upstream_unreachable`, `few_open_files`; or with a file that it
     watches, which is told when it is over, too: `certificate_unusable`, `certificate_reloaded`,
@@ -128,6 +154,9 @@ class LifecycleChanged:
 
 Event = (
     Admitted
+    | InterimSent
+    | Observed
+    | Coalesced
     | Rejected
     | AttemptEnded
     | RetryScheduled

@@ -5,24 +5,27 @@ Read `exchange` from top to bottom. Every decision is made in `policy/`, all wai
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Hashable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 from proxy import config
-from proxy.admission import Admission, Turn
+from proxy.account import Account
+from proxy.admission import Admission
+from proxy.bodies import begin, keep
 from proxy.clock import Clock
+from proxy.coalescing import Coalescing
 from proxy.errors import ErrorClass, Fault, Refusal, UpstreamError, UpstreamFailed
-from proxy.events import Admitted, AttemptEnded, Events, LimitPaused, RetryScheduled, RetryStopped
-from proxy.messages import Begun, Bytes, Request, Response, ResponseBody
+from proxy.events import Admitted, AttemptEnded, Coalesced, Events, LimitPaused, RetryScheduled, RetryStopped
+from proxy.messages import Bytes, Request, Response
+from proxy.party import Abandoned, Party
 from proxy.policy import feedback
 from proxy.policy.classify import Judgement, judge, structured_code
 from proxy.policy.headers import is_json
 from proxy.policy.limits import Lanes, LimitTable
 from proxy.policy.retry import Again, Stop, decide
-
-_KEEP = 1024 * 1024
+from proxy.turn import Turn
 
 
 class Progress(Protocol):
@@ -42,18 +45,6 @@ class Upstream(Protocol):
         """Send once; raise `UpstreamError` if there is no response head."""
 
 
-@dataclass(slots=True)
-class Account:
-    """What an exchange has cost so far; times in seconds."""
-
-    attempts: int = 0
-    waited: float = 0.0
-    upstream: float = 0.0
-    limit: str = "none"
-    error_class: ErrorClass = ErrorClass.NONE
-    fault: Fault = Fault.NONE
-
-
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """One attempt's end; `outcome` is not closed yet."""
@@ -70,6 +61,7 @@ class Forwarder:
         admission: Admission,
         upstream: Upstream,
         limits: LimitTable,
+        coalescing: Coalescing,
         *,
         retry: config.Retry,
         replay: int,
@@ -80,6 +72,7 @@ class Forwarder:
         self._admission = admission
         self._upstream = upstream
         self._limits = limits
+        self._coalescing = coalescing
         self._retry = retry
         self._replay = replay
         self._clock = clock
@@ -90,41 +83,80 @@ class Forwarder:
     async def exchange(self, request: Request, account: Account) -> AsyncIterator[Response]:
         """Yield the answer for the client; its body is open within the context and closed after it.
 
+        Those who ask for the same before it has left share one exchange, which goes on without who leaves.
         Raises `Refusal` when the answer has to be the proxy's own: no turn in time, or no answer at all.
         """
         lanes = self._limits.lanes(request)
+        key = self._coalescing.alike.key(request)
+        answered = False
+        while not answered:
+            turn = await self._admit(request, lanes, account, key)
+            party = turn if isinstance(turn, Party) else turn.party
+            if isinstance(turn, Turn):
+                carried = self._carry(request, lanes, account if party is None else party.account, turn, key)
+                if party is None:
+                    async with carried as answer:
+                        yield answer
+                    return
+                party.lead(turn, carried)
+            assert party is not None
+            account.coalesced = party is turn
+            with suppress(Abandoned):  # by who was to lead; then it is asked again, from the same place
+                async with party.answer(account) as answer:
+                    answered = True
+                    if account.coalesced:
+                        self._events(Coalesced(request.route))
+                    yield answer
+
+    @asynccontextmanager
+    async def _carry(
+        self, request: Request, lanes: Lanes, account: Account, turn: Turn, key: Hashable
+    ) -> AsyncIterator[Response]:
+        """Make the first attempt in this turn, and further ones in turns of their own."""
+        if turn.party is not None:
+            request = replace(request, deadline=turn.party.deadline)
         last: Response | None = None
         delay = 0.0
-        while True:
-            try:
-                await self._admission.back_off(delay)
-                turn = await self._admit(request, lanes, account, again=account.attempts > 0)
-            except Refusal:
-                if last is None:
-                    raise
-                yield self._for_client(last)  # it says more than our refusal to ask again
-                return
-            try:
-                attempt = await self._attempt(request, turn, account)
-                wait = await self._another(request, lanes, attempt, account)
-                if wait is None:
-                    async with _answer(attempt) as answer:
-                        yield self._for_client(answer)
+        with self._coalescing.under_way(key):
+            while True:
+                try:
+                    attempt = await self._attempt(request, turn, account)
+                    wait = await self._another(request, lanes, attempt, account)
+                    if wait is None:
+                        async with _answer(attempt) as answer:
+                            yield self._for_client(answer)
+                        return
+                    # Closed before the wait, so that who waits holds no connection and no "at once" slot.
+                    last, delay = await keep(attempt.outcome), wait
+                finally:
+                    await turn.end()
+                try:
+                    await self._admission.back_off(delay)
+                    again = await self._admit(request, lanes, account)
+                except Refusal:
+                    if last is None:
+                        raise
+                    yield self._for_client(last)  # it says more than our refusal to ask again
                     return
-                # Closed before the wait, so that waiting requests hold no connection and no "at once" slot.
-                last, delay = await _keep(attempt.outcome), wait
-            finally:
-                await turn.end()
+                assert isinstance(again, Turn), "it asks for nobody's like"
+                turn = again
 
-    async def _admit(self, request: Request, lanes: Lanes, account: Account, *, again: bool) -> Turn:
+    async def _admit(
+        self, request: Request, lanes: Lanes, account: Account, key: Hashable = None
+    ) -> Turn | Party:
         entered = self._clock.now()
+        again = account.attempts > 0 or account.coalesced
         try:
-            turn = await self._admission.admit(request, lanes, again=again)
+            gathered = await self._coalescing.gather(key, request.deadline)
+            turn = await self._admission.admit(request, lanes, again=again, key=key, gathered=gathered)
         finally:
-            account.waited += self._clock.now() - entered
+            waited = self._clock.now() - entered
+            account.waited += waited
+        self._coalescing.alike.admitted(request)
         if turn.limit != "none":
             account.limit = turn.limit
-        self._events(Admitted(request.route, turn.limit, turn.waited))
+        account.would_wait = turn.would_wait
+        self._events(Admitted(request.route, turn.limit, waited))
         return turn
 
     async def _attempt(self, request: Request, turn: Turn, account: Account) -> Attempt:
@@ -174,7 +206,7 @@ class Forwarder:
         code = None
         try:
             if self._is_worth_reading(response) and request.method != "HEAD":
-                body = await _begin(response.body, self._replay)
+                body = await begin(response.body, self._replay)
                 response = replace(response, body=body)
                 if isinstance(body, Bytes) and response.status == 403:
                     code = structured_code(body.content)
@@ -243,33 +275,3 @@ async def _answer(attempt: Attempt) -> AsyncIterator[Response]:
         yield attempt.outcome
     finally:
         await attempt.outcome.body.close()
-
-
-async def _begin(body: ResponseBody, most: int) -> Bytes | Begun:
-    """Read a body to its end and give its connection back; or, if it is larger, no further than `most`."""
-    content = bytearray()
-    chunks = body.chunks()
-    try:
-        async for chunk in chunks:
-            content += chunk
-            if len(content) > most:
-                return Begun(bytes(content), chunks, body)
-    except BaseException:
-        await body.close()
-        raise
-    await body.close()
-    return Bytes(bytes(content))
-
-
-async def _keep(outcome: Response | UpstreamError) -> Response | None:
-    """Return an answer that can be given later, its connection given back; None if it is too large."""
-    if isinstance(outcome, UpstreamError):
-        return None
-    try:
-        body = await _begin(outcome.body, _KEEP)
-    except UpstreamError:
-        return None
-    if isinstance(body, Begun):
-        await body.close()
-        return None
-    return replace(outcome, body=body)

@@ -12,6 +12,8 @@ import traceback
 from aiohttp import web
 
 from proxy import config
+from proxy.account import Account
+from proxy.alive import Alive
 from proxy.clock import Clock
 from proxy.errors import (
     BadRequest,
@@ -29,7 +31,7 @@ from proxy.errors import (
     UpstreamFailed,
 )
 from proxy.events import BrokenOff, Crashed, Events, ExchangeEnded, Rejected
-from proxy.forwarder import Account, Forwarder
+from proxy.forwarder import Forwarder
 from proxy.links import Localiser
 from proxy.messages import Request, Response
 from proxy.policy import describe
@@ -51,6 +53,7 @@ class Front:
         reception: Reception,
         forwarder: Forwarder,
         localiser: Localiser,
+        alive: Alive,
         *,
         headers: config.Headers,
         send_timeout: float,
@@ -61,6 +64,7 @@ class Front:
         self._reception = reception
         self._forwarder = forwarder
         self._localiser = localiser
+        self._alive = alive
         self._headers = headers
         self._send_timeout = send_timeout
         self._routes = routes
@@ -111,11 +115,13 @@ class Front:
         try:
             try:
                 request = self._localiser.restore(await self._reception.complete(http, request, spool))
-                async with self._forwarder.exchange(request, account) as response:
-                    status = response.status
-                    self._routes.answered(request.path, status)
-                    answer = await self._answer(request, response, account)
-                    await answer.carry(http, self._send_timeout)
+                with self._alive.waiting(http, request) as answering:
+                    async with self._forwarder.exchange(request, account) as response:
+                        status = response.status
+                        self._routes.answered(request.path, status)
+                        answer = await self._answer(request, response, account)
+                        answering()
+                        await answer.carry(http, self._send_timeout)
             except Refusal as refusal:
                 answer, status = self._refusal(request, refusal, account), refusal.status
             except UpstreamError as error:
@@ -198,7 +204,13 @@ class Front:
 
     @staticmethod
     def _timing(account: Account) -> bytes:
-        return describe.timing(waited=account.waited, upstream=account.upstream, attempts=account.attempts)
+        return describe.timing(
+            waited=account.waited,
+            upstream=account.upstream,
+            attempts=account.attempts,
+            coalesced=account.coalesced,
+            would_wait=account.would_wait,
+        )
 
     @staticmethod
     def _abort(http: web.BaseRequest, account: Account, error_class: ErrorClass) -> None:
@@ -221,6 +233,9 @@ class Front:
                 limit=account.limit,
                 credential=request.credential,
                 client=request.client,
+                caller=request.caller,
                 peer=request.peer,
+                coalesced=account.coalesced,
+                would_wait=account.would_wait,
             )
         )

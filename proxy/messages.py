@@ -66,7 +66,8 @@ class Request:
 
     `target` is the path and query exactly as on the request line. `arrived` and `deadline` are
     `Clock.now` seconds; no attempt starts after the deadline. `ticket` orders requests by arrival.
-    `arrival_url` is where the client reached us; `client` the name of the token that it showed.
+    `arrival_url` is where the client reached us; `client` the name of the token that it showed. `caller`
+    takes turns with others of the credential; `urgency` is from 0, the most urgent, to 7.
     """
 
     method: str
@@ -81,6 +82,8 @@ class Request:
     arrival_url: str = ""
     credential: str | None = None
     client: str | None = None
+    caller: str = ""
+    urgency: int = 3
     version: bytes = b"1.1"
     route: str = "other"
     ticket: int = 0

@@ -20,6 +20,7 @@ from proxy.errors import BadRequest, NoSpace, RequestTimeout, RequestTooLarge, U
 from proxy.messages import Body, Headers, NoBody, Request
 from proxy.policy.access import Access
 from proxy.policy.arrival import Arrivals
+from proxy.policy.callers import caller, urgency
 from proxy.policy.credentials import Credentials
 from proxy.policy.headers import prefer_wait
 from proxy.policy.pages import comes_from_another_site
@@ -123,6 +124,8 @@ class Reception:
             target=target,
             headers=admitted.headers,
             client=admitted.client,
+            caller=caller(admitted.headers, client=admitted.client, peer=request.peer),
+            urgency=urgency(admitted.headers),
             credential=self._credentials.identify(admitted.headers),
             route=self._routes.label(target.partition("?")[0]),
             body=spool if sized else NoBody(),

@@ -29,6 +29,8 @@ def request(
     arrived: float = 0.0,
     deadline: float = 1e9,
     fields: Headers | None = None,
+    caller: str = "192.0.2.1",
+    urgency: int = 3,
 ) -> Request:
     """Make a request of a client with a key."""
     return Request(
@@ -40,6 +42,8 @@ def request(
         deadline=deadline,
         id=f"request-{ticket}",
         credential=credential,
+        caller=caller,
+        urgency=urgency,
         route="/api/v1/datasets/",
         ticket=ticket,
     )

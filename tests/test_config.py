@@ -10,8 +10,10 @@ from pydantic import ValidationError
 from proxy.config import ConfigError, Limit, Match, Pace, Settings, load
 from proxy.config_places import Place
 
+QUEUE = "size, longest_wait, ageing, interim, observe, callers"
 TABLES = (
-    "one of upstream, listen, credential, clients, headers, links, limits, queue, retry, body, log, metrics"
+    "one of upstream, listen, credential, clients, headers, links, limits, queue, coalescing, retry, body, "
+    "log, metrics"
 )
 
 
@@ -279,9 +281,13 @@ def test_a_wrong_value_is_told_with_what_is_allowed(file: Path, text: str, told:
             "X-Key",
             "upstream.credential_headers {} is not JSON; allowed: JSON of a list, each text",
         ),
-        ("QUEUE", "{", "queue {} is not JSON; allowed: JSON of a table with size, longest_wait"),
+        (
+            "QUEUE",
+            "{",
+            f"queue {{}} is not JSON; allowed: JSON of a table with {QUEUE}",
+        ),
         ("QUEUE", '{"sise": 1}', "queue.sise {} is not a setting; allowed: queue.size (the nearest)"),
-        ("QUEUE", "3", "queue {} is 3; allowed: a table with size, longest_wait"),
+        ("QUEUE", "3", f"queue {{}} is 3; allowed: a table with {QUEUE}"),
         ("RETRY__JITTER", "NaN", 'retry.jitter {} is "NaN"; allowed: a number from 0 to 1'),
         (
             "BODY__MEMORY",

@@ -6,14 +6,17 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from proxy.account import Account
 from proxy.adapters.local_ledger import LocalLedger
 from proxy.admission import Admission
-from proxy.config import Limit, Queue, Retry, RouteRepeat
+from proxy.coalescing import Coalescing as Together
+from proxy.config import Coalescing, Limit, Queue, Retry, RouteRepeat
 from proxy.errors import ErrorClass, Fault, QueueTimeout, UpstreamError, UpstreamFailed
 from proxy.events import Admitted, AttemptEnded, Event, Events, LimitPaused, RetryScheduled, RetryStopped
-from proxy.forwarder import Account, Forwarder, Progress
+from proxy.forwarder import Forwarder, Progress
 from proxy.messages import Bytes, Headers, Request, Response
 from proxy.pacing import Pacing
+from proxy.policy.alike import Alike
 from proxy.policy.limits import LimitTable
 from tests.fakes import STANDARD, UPLOADS, BrokenBody, ThrottledUpstream, headers, request, response
 from tests.virtual import VirtualClock, run_virtual
@@ -28,6 +31,7 @@ class Journey:
     retry: Retry = field(default_factory=Retry)
     chance: Callable[[], float] = lambda: 0.0
     queue: Queue = field(default_factory=Queue)
+    coalescing: Coalescing = field(default_factory=lambda: Coalescing(enabled=False))
 
     def __post_init__(self) -> None:
         clock = VirtualClock()
@@ -40,6 +44,7 @@ class Journey:
             self.admission,
             self.upstream,
             table,
+            Together(Alike(self.coalescing, forwarded=False), self.coalescing.gather, clock),
             retry=self.retry,
             replay=1000,
             clock=clock,

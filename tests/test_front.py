@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 import pytest
 from aiohttp import ClientPayloadError, ClientSession, ServerDisconnectedError, web
 
+from proxy.account import Account
+from proxy.alive import Alive
 from proxy.clock import LoopClock
 from proxy.config import Body as BodySettings
 from proxy.config import Listen, Queue, Settings
 from proxy.errors import ErrorClass, Fault, UpstreamError
 from proxy.events import BrokenOff, Crashed, Event, Events, ExchangeEnded, Rejected
-from proxy.forwarder import Account
 from proxy.front import Front
 from proxy.links import Localiser
 from proxy.listener import Listener
@@ -124,6 +125,7 @@ class Client:
 @pytest.fixture
 async def client() -> AsyncIterator[Client]:
     script, events = Script(), list[Event]()
+    told = Events(events.append)
     settings, clock, routes = SETTINGS, LoopClock(), RouteTable(10)
     front = Front(
         Reception(
@@ -139,11 +141,12 @@ async def client() -> AsyncIterator[Client]:
         ),
         script,  # type: ignore[arg-type]  # it has the one method that the front calls
         Localiser(settings.links, "https://api.avala.ai"),
+        Alive(settings.queue.interim, told),
         headers=settings.headers,
         send_timeout=settings.listen.send_timeout,
         routes=routes,
         clock=clock,
-        events=Events(events.append),
+        events=told,
     )
     runner = web.ServerRunner(Listener(front.handle, front.refuse, settings.listen), shutdown_timeout=0.1)
     await runner.setup()

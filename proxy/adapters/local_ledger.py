@@ -5,11 +5,12 @@ All lanes of a request are decided together: a slot is taken in each of them, or
 
 from collections.abc import Iterable
 
-from proxy.admission import Busy, Freed, Grant
 from proxy.clock import Clock
 from proxy.config import Limit
 from proxy.policy.limits import Lane, Lanes, LimitTable
+from proxy.policy.outlook import Outlook
 from proxy.policy.window import AtOnce, Room, SlidingWindow, Slot
+from proxy.turn import Busy, Freed, Grant
 
 
 class LocalGrant:
@@ -67,7 +68,7 @@ class LocalLedger:
         for lane, room in zip(lanes, rooms, strict=True):
             if (at := room.ready_at(now)) > now:
                 return Busy(lane, at)
-        return LocalGrant(lanes, tuple((room, room.take()) for room in rooms))
+        return LocalGrant(lanes, tuple((room, room.take(now)) for room in rooms))
 
     def sent(self, grant: Grant) -> None:
         now = self._clock.now()
@@ -86,16 +87,16 @@ class LocalLedger:
         self._freed(grant.lanes)
 
     async def release(self, grant: Grant) -> None:
+        now = self._clock.now()
         for room, slot in self._slots(grant):
-            room.release(slot)
+            room.release(slot, now)
         self._freed(grant.lanes)
 
     async def pause(self, lane: Lane, until: float) -> None:
         self._room(lane).pause(until)
 
-    def estimate(self, ahead: Iterable[tuple[Lane, int]]) -> float:
-        now = self._clock.now()
-        return max((self._room(lane).estimate(now, count) for lane, count in ahead), default=now)
+    def outlook(self, lane: Lane) -> Outlook:
+        return self._room(lane).outlook(self._clock.now())
 
     def lanes(self) -> Iterable[tuple[Lane, int, float]]:
         now = self._clock.now()

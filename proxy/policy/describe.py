@@ -13,10 +13,21 @@ def forwarded(status: int) -> bytes:
     return b"%b; received-status=%d" % (NAME, status)
 
 
-def timing(*, waited: float, upstream: float, attempts: int) -> bytes:
-    """Tell where the time went, in milliseconds (https://www.w3.org/TR/server-timing/); seconds come in."""
+def timing(
+    *, waited: float, upstream: float, attempts: int, coalesced: bool, would_wait: float | None
+) -> bytes:
+    """Tell where the time went, in milliseconds (https://www.w3.org/TR/server-timing/); seconds come in.
+
+    `coalesced`: the call was another one's, who asked for the same. `would_wait`: what it would have waited
+    in line, where nothing is held.
+    """
     queue, call = round(waited * 1000, 1), round(upstream * 1000, 1)
-    return f'queue;dur={queue}, upstream;dur={call}, retries;desc="{max(attempts - 1, 0)}"'.encode("ascii")
+    said = f'queue;dur={queue}, upstream;dur={call}, retries;desc="{max(attempts - 1, 0)}"'
+    if coalesced:
+        said += ", coalesced"
+    if would_wait is not None:
+        said += f", would-wait;dur={round(would_wait * 1000, 1)}"
+    return said.encode("ascii")
 
 
 def additions(

@@ -27,8 +27,9 @@ HOP_BY_HOP = frozenset(
 )
 """Always of one connection, named in `Connection` or not."""
 
-FOR_THE_PROXY = frozenset({b"avala-proxy-client", b"avala-proxy-token", b"expect"})
-"""Meant for us: who is calling, what shows it, and whether to send the body (it has been read already)."""
+FOR_THE_PROXY = frozenset({b"avala-proxy-client", b"avala-proxy-token", b"expect", b"priority"})
+"""Meant for us: who is calling, what shows it, whether to send the body (it has been read already), and how
+urgent that is (it has been obeyed already)."""
 
 NAME = b"avala-proxy"
 """Ours, in `Via` and `Proxy-Status`."""
@@ -68,7 +69,7 @@ def upward(
     (RFC 9110 section 7.6.3). With `forwarded`, `X-Forwarded-For`, `-Proto` and `-Host` tell of the client.
     """
     credentials = frozenset(name.lower().encode() for name in credential_headers)
-    dropped = FOR_THE_PROXY | HOP_BY_HOP | (_named_away(request.headers) - credentials)
+    dropped = FOR_THE_PROXY | HOP_BY_HOP | (named_away(request.headers) - credentials)
     fields = _reframed(request.headers, host, size, dropped)
     if via:
         _say(fields, b"Via", b"%b %b" % (request.version, NAME))
@@ -84,7 +85,7 @@ def downward(response: Response) -> Fields:
 
     A length of what has no body goes too (RFC 9110 section 8.6: not with 204).
     """
-    dropped = HOP_BY_HOP | _named_away(response.headers)
+    dropped = HOP_BY_HOP | named_away(response.headers)
     if response.status == 204:
         dropped |= {b"content-length"}
     return tuple(field for field in response.headers if field[0].lower() not in dropped)
@@ -140,7 +141,7 @@ def _reframed(
     return [*hosts, *fields, *lengths]
 
 
-def _named_away(headers: Headers) -> frozenset[bytes]:
+def named_away(headers: Headers) -> frozenset[bytes]:
     """Return what `Connection` names beyond the fields that it cannot name."""
     named = (token.strip(" \t").lower().encode("latin-1") for token in _listed(headers, b"connection"))
     return frozenset(name for name in named if not END_TO_END.fullmatch(name))

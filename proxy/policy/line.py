@@ -1,189 +1,185 @@
 """Who is next: the order in which waiting requests are offered a turn.
 
-Requests that need the same lanes wait in one file, oldest ticket first. A file whose head finds a lane
-full is parked at that lane, and is asked again only when the lane may have room; files that do not need
-the lane pass it by. So nobody waits behind somebody who waits for something else, a request never takes
-from one lane while it waits for another, and the cost of a turn does not grow with the length of the line.
+Those of one credential are in the order of `fair_queue.py`; credentials take turns, which matters only where
+they share a lane. A file whose head finds a lane full is parked at that lane, and is asked again only when
+the lane may have room; files that do not need the lane pass it by. So nobody waits behind somebody who waits
+for something else, and a request never takes from one lane while it waits for another.
 """
 
-import heapq
-from collections import Counter
-from collections.abc import Hashable, Iterator
-from typing import TypeVar
+from collections.abc import Hashable, Iterable, Iterator
 
+from proxy.policy.fair_queue import FairQueue
+from proxy.policy.files import File
 from proxy.policy.limits import Lane, Lanes
-
-Key = TypeVar("Key", bound=Hashable)
-
-
-class Place:
-    """A waiting request's place in line."""
-
-    __slots__ = ("gone", "lanes", "ticket")
-
-    def __init__(self, ticket: int, lanes: Lanes) -> None:
-        self.ticket = ticket
-        self.lanes = lanes
-        self.gone = False
-
-
-class File:
-    """Those who need the same lanes, oldest ticket first; `blocked_by` is the lane that last had no room."""
-
-    def __init__(self, lanes: Lanes) -> None:
-        self.lanes = lanes
-        self.parked_at: Lane | None = None
-        self.blocked_by: Lane | None = None
-        self._heap: list[tuple[int, int, Place]] = []
-        self._order = 0
-        self._gone = 0
-
-    def __len__(self) -> int:
-        """Return how many have not left."""
-        return len(self._heap) - self._gone
-
-    def push(self, place: Place) -> None:
-        """Add a place; its ticket says where."""
-        self._order += 1  # two places never compare, even when one request waits twice
-        heapq.heappush(self._heap, (place.ticket, self._order, place))
-
-    def head(self) -> Place | None:
-        """Return the oldest that has not left."""
-        while self._heap and self._heap[0][2].gone:
-            heapq.heappop(self._heap)
-            self._gone -= 1
-        return self._heap[0][2] if self._heap else None
-
-    def places(self) -> list[Place]:
-        """Return those who have not left."""
-        return [place for _, _, place in self._heap if not place.gone]
-
-    def left(self) -> None:
-        """Note that a place is gone; the gone never outnumber those who wait."""
-        self._gone += 1
-        if 2 * self._gone > len(self._heap):
-            self._heap = [entry for entry in self._heap if not entry[2].gone]
-            heapq.heapify(self._heap)
-            self._gone = 0
+from proxy.policy.turns import Place, Rules
 
 
 class Line:
-    """Keep all files, and which of them can be offered a turn."""
+    """Keep all who wait, and which of them can be offered a turn."""
 
-    def __init__(self) -> None:
-        self._files: dict[Lanes, File] = {}
-        self._ready: list[tuple[int, int, File]] = []
+    def __init__(self, rules: Rules) -> None:
+        self._rules = rules
+        self._queues: dict[str | None, FairQueue] = {}
+        self._ready: dict[str | None, None] = {}  # in the order in which they are asked
         self._parked: dict[Lane, list[File]] = {}
-        self._waiting: Counter[Lane] = Counter()
-        # Of those who need a lane, how many are parked, at which lane, and anywhere.
-        self._held: Counter[tuple[Lane, Lane]] = Counter()
-        self._held_anywhere: Counter[Lane] = Counter()
-        self._size = 0
-        self._order = 0
+        self._needing: dict[Lane, dict[File, str | None]] = {}
+        self._alike: dict[Hashable, dict[Place, None]] = {}
+        self._places: dict[Place, None] = {}
 
     def __len__(self) -> int:
-        return self._size
+        return len(self._places)
 
     def __repr__(self) -> str:
         parked = {f"{lane.limit}/{lane.key}": len(files) for lane, files in self._parked.items()}
-        return f"<Line {self._size} waiting in {len(self._files)} files, parked at {parked}>"
+        files = sum(len(list(queue)) for queue in self._queues.values())
+        return f"<Line {len(self)} waiting in {files} files, parked at {parked}>"
 
     def ahead(self, lane: Lane, lanes: Lanes) -> int:
-        """Return how many will go through a lane before a newcomer that needs `lanes`.
+        """Return how many who wait may go through a lane before a newcomer that needs `lanes`.
 
-        Those who need it too, but wait for a lane that the newcomer does not need, let it pass.
+        Those who need it too, but are parked at a lane that the newcomer does not need, let it pass.
         """
-        with_us = sum(self._held[lane, at] for at in lanes)
-        return self._waiting[lane] - self._held_anywhere[lane] + with_us
+        files = self._needing.get(lane, ())
+        return sum(len(file) for file in files if file.parked_at is None or file.parked_at in lanes)
+
+    def depth(self, lane: Lane) -> int:
+        """Return how many wait for a lane, wherever they are parked."""
+        return sum(map(len, self._needing.get(lane, ())))
 
     def depths(self) -> Iterator[tuple[Lane, int]]:
         """Yield every lane that somebody waits for, with how many do."""
-        return iter(self._waiting.items())
+        for lane in self._needing:
+            yield lane, self.depth(lane)
 
     def everybody(self) -> list[Place]:
         """Return all who wait."""
-        return [place for file in self._files.values() for place in file.places()]
+        return list(self._places)
 
-    def join(self, place: Place) -> None:
-        """Wait, by ticket: who was here before keeps the place it had."""
-        file = self._files.get(place.lanes)
-        if file is None:
-            file = self._files[place.lanes] = File(place.lanes)
-        file.push(place)
-        self._size += 1
+    def join(self, place: Place, now: float) -> None:
+        """Wait; who was here before keeps the place that its ticket gives it."""
+        queue = self._queues.get(place.credential)
+        if queue is None:
+            queue = self._queues[place.credential] = FairQueue(self._rules)
+        file = queue.join(place, now)
         for lane in place.lanes:
-            self._waiting[lane] += 1
-        self._hold(file, 1)
+            self._needing.setdefault(lane, {})[file] = place.credential
+        if place.key is not None:
+            self._alike.setdefault(place.key, {})[place] = None
+        self._places[place] = None
         if file.parked_at is None:
-            self._offer(file)
+            self._ready.setdefault(place.credential)
 
     def leave(self, place: Place) -> None:
         """Give up the place, at once."""
-        if place.gone:
-            return
-        place.gone = True
-        self._size -= 1
-        for lane in place.lanes:
-            _add(self._waiting, lane, -1)
-        file = self._files[place.lanes]
-        self._hold(file, -1)
-        file.left()
-        if file.head() is None:
-            self._forget(file)
+        if not place.gone:
+            place.gone = True
+            self._out(place, self._queues[place.credential].leave(place))
 
-    def next(self) -> tuple[File, Place] | None:
-        """Return the oldest head that can be offered a turn, with its file; it stays in line."""
+    def next(self, now: float) -> Place | None:
+        """Return who can be offered a turn; it stays in line."""
         while self._ready:
-            ticket, _, file = self._ready[0]
-            head = file.head()
-            if head is None or file.parked_at is not None or ticket > head.ticket:
-                heapq.heappop(self._ready)
-            elif ticket < head.ticket:
-                heapq.heappop(self._ready)
-                self._offer(file)
-            else:
-                return file, head
+            credential = next(iter(self._ready))
+            place = self._queues[credential].next(now)
+            if place is not None:
+                return place
+            del self._ready[credential]
         return None
 
-    def park(self, file: File, lane: Lane) -> None:
-        """Ask this file no more until the lane may have room."""
+    def took(self, place: Place, now: float) -> None:
+        """Note that this one, which was next, has its turn, and is in line no more."""
+        credential = place.credential
+        file = self._queues[credential].took(place, now)
+        place.gone = True
+        self._out(place, file)
+        if credential in self._ready:  # the others first
+            del self._ready[credential]
+            self._ready[credential] = None
+
+    def alike(self, place: Place) -> list[Place]:
+        """Return the others who wait for the same answer."""
+        return [other for other in self._alike.get(place.key, ()) if other is not place]
+
+    def held_by(self, place: Place) -> Lane | None:
+        """Return the lane that last had no room for a place, if any."""
+        return self._queues[place.credential].file(place.lanes).blocked_by
+
+    def park(self, place: Place, lane: Lane) -> None:
+        """Ask this one, and those who need the same lanes, no more until the lane may have room."""
+        file = self._queues[place.credential].file(place.lanes)
         file.parked_at = file.blocked_by = lane
-        self._hold(file, len(file))
         self._parked.setdefault(lane, []).append(file)
 
     def unpark(self, lane: Lane) -> bool:
-        """Offer turns again to those who wait for this lane; tell whether there were any."""
+        """Offer turns again to those who are parked at this lane; tell whether there were any."""
         files = self._parked.pop(lane, [])
         for file in files:
-            self._hold(file, -len(file))
             file.parked_at = None
-            self._offer(file)
+            self._ready.setdefault(self._needing[lane][file])
         return bool(files)
 
-    def _hold(self, file: File, change: int) -> None:
-        """Count so many more, or less, of a file that is parked; of another, nothing."""
-        if file.parked_at is not None:
-            for lane in file.lanes:
-                _add(self._held, (lane, file.parked_at), change)
-                _add(self._held_anywhere, lane, change)
+    def parts(self) -> Iterator[list[FairQueue]]:
+        """Yield the queues that have to do with each other, part by part; the parts share no lane."""
+        seen = set[str | None]()
+        for credential, queue in self._queues.items():
+            if credential not in seen:
+                part = self._connected(lane for file in queue for lane in file.lanes)
+                seen |= part.keys()
+                yield list(part.values())
 
-    def _offer(self, file: File) -> None:
-        head = file.head()
-        assert head is not None, "a file that empties is forgotten"
-        self._order += 1
-        heapq.heappush(self._ready, (head.ticket, self._order, file))
+    def with_(self, place: Place, now: float) -> list[FairQueue]:
+        """Return copies of the queues that a place has to do with, and let it join them if it is new."""
+        queues = {one: queue.copy(now) for one, queue in self._connected(place.lanes).items()}
+        queue = queues.setdefault(place.credential, FairQueue(self._rules))
+        if place not in self._places:
+            queue.join(place, now)
+        return list(queues.values())
 
-    def _forget(self, file: File) -> None:
-        del self._files[file.lanes]
+    def waits(self, credential: str | None, caller: str) -> bool:
+        """Tell whether a caller has requests in line."""
+        queue = self._queues.get(credential)
+        return queue is not None and any(file.has(caller) for file in queue)
+
+    def _connected(self, lanes: Iterable[Lane]) -> dict[str | None, FairQueue]:
+        """Find the credentials that need one of the lanes, or share another lane with such a one."""
+        to_see, seen, queues = list(lanes), set[Lane](), dict[str | None, FairQueue]()
+        while to_see:
+            lane = to_see.pop()
+            if lane in seen:
+                continue
+            seen.add(lane)
+            for credential in self._needing.get(lane, {}).values():
+                if credential not in queues:
+                    queues[credential] = queue = self._queues[credential]
+                    to_see += [other for file in queue for other in file.lanes]
+        return self._as_asked(queues) if len(queues) > 1 else queues
+
+    def _as_asked(self, queues: dict[str | None, FairQueue]) -> dict[str | None, FairQueue]:
+        """Put credentials in the order in which they will be asked: the parked ones when they come back."""
+        parked = (self._needing[lane][file] for lane, files in self._parked.items() for file in files)
+        order = [one for one in dict.fromkeys([*self._ready, *parked]) if one in queues]
+        return {one: queues[one] for one in dict.fromkeys([*order, *queues])}
+
+    def _out(self, place: Place, file: File) -> None:
+        del self._places[place]
+        if place.key is not None:
+            alike = self._alike[place.key]
+            del alike[place]
+            if not alike:
+                del self._alike[place.key]
+        if not file:
+            self._forget(place.credential, file)
+
+    def _forget(self, credential: str | None, file: File) -> None:
+        for lane in file.lanes:
+            files = self._needing[lane]
+            del files[file]
+            if not files:
+                del self._needing[lane]
         if file.parked_at is not None:
             parked = self._parked[file.parked_at]
             parked.remove(file)
             if not parked:
                 del self._parked[file.parked_at]
-
-
-def _add(counter: Counter[Key], key: Key, change: int) -> None:
-    """Change a count, and forget one that is nothing."""
-    counter[key] += change
-    if not counter[key]:
-        del counter[key]
+        if not len(self._queues[credential]):
+            del self._queues[credential]
+            self._ready.pop(credential, None)

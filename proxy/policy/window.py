@@ -16,11 +16,16 @@ import math
 from collections import OrderedDict, deque
 from typing import Protocol
 
+from proxy.policy.outlook import Outlook, Typical
+
 
 class Slot:
-    """One place in a limit; told apart by identity."""
+    """One place in a limit, taken at a time; told apart by identity."""
 
-    __slots__ = ()
+    __slots__ = ("taken",)
+
+    def __init__(self, taken: float) -> None:
+        self.taken = taken
 
 
 class Room(Protocol):
@@ -29,10 +34,10 @@ class Room(Protocol):
     def ready_at(self, now: float) -> float:
         """Return when one slot can be taken: `now`, a later time, or inf if that depends on others."""
 
-    def estimate(self, now: float, ahead: int) -> float:
-        """Return when a request with `ahead` others before it would go, if all goes as expected."""
+    def outlook(self, now: float) -> Outlook:
+        """Return when its slots can be expected back."""
 
-    def take(self) -> Slot:
+    def take(self, now: float) -> Slot:
         """Take a slot; call only when `ready_at` said now."""
 
     def sent(self, slot: Slot, now: float) -> None:
@@ -44,7 +49,7 @@ class Room(Protocol):
     def refund(self, slot: Slot) -> None:
         """Give back a slot of which nothing was written."""
 
-    def release(self, slot: Slot) -> None:
+    def release(self, slot: Slot, now: float) -> None:
         """Note that the exchange is over."""
 
     def pause(self, until: float) -> None:
@@ -80,6 +85,7 @@ class SlidingWindow(_Pausable):
         self._granted: set[Slot] = set()
         self._sent: OrderedDict[Slot, float] = OrderedDict()  # -> counted by; ascending
         self._free_at: deque[float] = deque()  # of settled slots; ascending
+        self._until_settled = Typical()
 
     def __repr__(self) -> str:
         held = f"granted={len(self._granted)} sent={len(self._sent)} settled={len(self._free_at)}"
@@ -92,6 +98,7 @@ class SlidingWindow(_Pausable):
                 break
             del self._sent[slot]
             self._free_at.append(counted_by + self._per)
+            self._until_settled.add(counted_by - slot.taken)
         while self._free_at and self._free_at[0] <= now:
             self._free_at.popleft()
 
@@ -112,21 +119,19 @@ class SlidingWindow(_Pausable):
         missing = self._held() + 1 - self._size
         return max(now if missing <= 0 else self._release_at(missing), self._pause_end)
 
-    def estimate(self, now: float, ahead: int) -> float:
-        """Return when a request with `ahead` others before it would go.
-
-        Beyond the slots held now, each batch of `size` goes one window after the batch before it.
-        """
+    def outlook(self, now: float) -> Outlook:
+        """Return when its slots can be expected back: what is under way settles as soon as others did."""
         self._advance(now)
-        begin = max(now, self._pause_end)
-        missing = self._held() + ahead + 1 - self._size
-        rounds = max(0, math.ceil((missing - self._held()) / self._size))
-        missing -= rounds * self._size
-        first = begin if missing <= 0 else max(begin, min(self._release_at(missing), begin + self._per))
-        return first + rounds * self._per
+        lag = min(self._until_settled.seconds, self._transit)
+        releases = list(self._free_at)
+        releases += [
+            min(max(slot.taken + lag, now), counted_by) + self._per for slot, counted_by in self._sent.items()
+        ]
+        releases += [max(slot.taken + lag, now) + self._per for slot in self._granted]
+        return Outlook(self._size, lag + self._per, releases, self._pause_end)
 
-    def take(self) -> Slot:
-        slot = Slot()
+    def take(self, now: float) -> Slot:
+        slot = Slot(now)
         self._granted.add(slot)
         return slot
 
@@ -142,11 +147,12 @@ class SlidingWindow(_Pausable):
             self._granted.discard(slot)
             self._sent.pop(slot, None)
             self._free_at.append(now + self._per)
+            self._until_settled.add(now - slot.taken)
 
     def refund(self, slot: Slot) -> None:
         self._granted.discard(slot)
 
-    def release(self, slot: Slot) -> None:
+    def release(self, slot: Slot, now: float) -> None:
         """Change nothing: a window counts starts, not durations."""
 
     def remaining(self, now: float) -> int:
@@ -164,6 +170,7 @@ class AtOnce(_Pausable):
     def __init__(self, size: int) -> None:
         self._size = size
         self._held: set[Slot] = set()
+        self._until_released = Typical()
 
     def __repr__(self) -> str:
         return f"<AtOnce {len(self._held)} of {self._size}>"
@@ -171,12 +178,14 @@ class AtOnce(_Pausable):
     def ready_at(self, now: float) -> float:
         return max(now, self._pause_end) if len(self._held) < self._size else math.inf
 
-    def estimate(self, now: float, ahead: int) -> float:
-        """Return the end of a pause, or now: how long the others take is not known."""
-        return max(now, self._pause_end)
+    def outlook(self, now: float) -> Outlook:
+        """Return when its slots can be expected back: when what holds them takes as long as others did."""
+        typical = self._until_released.seconds
+        releases = [max(slot.taken + typical, now) for slot in self._held]
+        return Outlook(self._size, typical, releases, self._pause_end)
 
-    def take(self) -> Slot:
-        slot = Slot()
+    def take(self, now: float) -> Slot:
+        slot = Slot(now)
         self._held.add(slot)
         return slot
 
@@ -189,8 +198,10 @@ class AtOnce(_Pausable):
     def refund(self, slot: Slot) -> None:
         self._held.discard(slot)
 
-    def release(self, slot: Slot) -> None:
-        self._held.discard(slot)
+    def release(self, slot: Slot, now: float) -> None:
+        if slot in self._held:
+            self._held.remove(slot)
+            self._until_released.add(now - slot.taken)
 
     def remaining(self, now: float) -> int:
         return 0 if self._pause_end > now else self._size - len(self._held)

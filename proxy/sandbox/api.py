@@ -33,6 +33,9 @@ from proxy.sandbox.throttle import Permit, Throttles
 
 KEY_HEADER = "X-Avala-Api-Key"
 FAULT_HEADER = "X-Sandbox-Fault"
+VERSION_HEADER = "X-Sandbox-Version"
+"""The moment whose state an executed answer tells of, in microseconds of the machine's monotonic clock; one
+from before the question is stale."""
 
 
 @dataclass(slots=True)
@@ -50,7 +53,7 @@ class Exchange:
     """The fault that it gets."""
     permit: Permit = field(default_factory=Permit)
     told: Mapping[str, str] = field(default_factory=dict)
-    """The `X-RateLimit-*` headers, as they were when the throttles were asked."""
+    """The `X-RateLimit-*` headers, as they were when the throttles were asked, and an answer's version."""
 
     @property
     def address(self) -> str:
@@ -203,6 +206,7 @@ class Api:
         except errors.ApiError as error:
             return error.reply
         exchange.entry.executed = True
+        exchange.told = {**exchange.told, VERSION_HEADER: str(int(call.now * 1e6))}
         return reply
 
     def _with_headers(self, exchange: Exchange, reply: AnyReply) -> AnyReply:

@@ -161,7 +161,10 @@ class Logs:
             limit=event.limit,
             credential=event.credential,
             client=event.client,
+            caller=event.caller,
             peer=event.peer,
+            coalesced=event.coalesced,
+            **({} if event.would_wait is None else {"would_wait": round(event.would_wait, 4)}),
         )
 
     def _crashed(self, event: Crashed) -> None:

@@ -23,9 +23,12 @@ from proxy.events import (
     Admitted,
     AttemptEnded,
     BrokenOff,
+    Coalesced,
     Event,
     ExchangeEnded,
+    InterimSent,
     LimitPaused,
+    Observed,
     Rejected,
     RetryScheduled,
     RetryStopped,
@@ -65,6 +68,9 @@ class Metrics:
         self.configured(settings)
         self._on: dict[type, Callable[[Any], None]] = {
             Admitted: self._admitted,
+            Coalesced: self._coalesced,
+            InterimSent: self._interim_sent,
+            Observed: self._observed,
             Rejected: self._rejected,
             AttemptEnded: self._attempt_ended,
             BrokenOff: self._broken_off,
@@ -92,6 +98,15 @@ class Metrics:
             "retries_stopped", "Transient failures not tried again.", "error_class", "reason"
         )
         self._rejections = self._counter("rejected", "Requests refused by the proxy.", "reason")
+        self._coalescings = self._counter(
+            "coalesced", "Requests that got the answer of another one that asked for the same.", "route"
+        )
+        self._interims = Counter(
+            f"{PREFIX}_interim_responses", "Interim responses to clients that wait.", registry=self._registry
+        )
+        self._would_reject = self._counter(
+            "observed_rejected", "Requests that would have been refused, while nothing is held.", "reason"
+        )
         self._pauses = self._counter("limit_pauses", "Refusals of the API that paused a limit.", "limit")
 
     def _time_series(self) -> None:
@@ -103,6 +118,12 @@ class Metrics:
         )
         self._waits = self._histogram(
             "queue_wait_seconds", "Waits for a turn, by what held it.", "limit", WAITS
+        )
+        self._would_wait = self._histogram(
+            "observed_wait_seconds",
+            "Waits that there would have been, while nothing is held.",
+            "limit",
+            WAITS,
         )
 
     def _info_series(self, version: str) -> None:
@@ -133,6 +154,18 @@ class Metrics:
 
     def _admitted(self, event: Admitted) -> None:
         self._waits(event.limit).observe(event.waited)
+
+    def _coalesced(self, event: Coalesced) -> None:
+        self._coalescings(event.route).inc()
+
+    def _interim_sent(self, _event: InterimSent) -> None:
+        self._interims.inc()
+
+    def _observed(self, event: Observed) -> None:
+        if event.refused is None:
+            self._would_wait(event.limit).observe(event.waited)
+        else:
+            self._would_reject(event.refused).inc()
 
     def _rejected(self, event: Rejected) -> None:
         self._rejections(event.reason).inc()

@@ -135,7 +135,7 @@ async def test_several_limits_at_once_are_all_kept_whatever_the_networks_jitter(
     limits.append({"name": "uploads", "concurrent": 2, "match": {"paths": ["/api/v1/uploads/"]}})
     theirs = {name: Rate(size, per) for name, (size, per, _) in kinds.items()}
     api = SandboxSettings(limits={**theirs, "uploads": Concurrent(2)}, transit=(0.0, 0.03), seed=3)
-    async with running(api, limits=limits) as stack:
+    async with running(api, limits=limits, coalescing={"enabled": False}) as stack:
 
         async def anonymous() -> int:
             async with stack.session.get(stack.url + "/api/v1/status/") as answer:
@@ -284,7 +284,10 @@ async def test_through_a_thousand_failing_requests_nothing_is_lost_done_twice_or
     faults = {"500": 0.1, "503": 0.1, "reset": 0.05}
     ours = [{"name": "standard", "requests": 100_000, "per": 60.0}]
     async with running(
-        SandboxSettings(limits=limits, faults=faults, seed=7), limits=ours, retry=FAST
+        SandboxSettings(limits=limits, faults=faults, seed=7),
+        limits=ours,
+        retry=FAST,
+        coalescing={"enabled": False},
     ) as stack:
         answered: dict[str, int] = {}
 

@@ -7,11 +7,12 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
+from proxy.account import Account
 from proxy.adapters.body import Spools
 from proxy.adapters.upstream import Upstream
-from proxy.config import Body, Headers, Links, Listen, Settings
+from proxy.alive import Alive
+from proxy.config import Body, Headers, Interim, Links, Listen, Settings
 from proxy.events import Crashed, Event, Events, ExchangeEnded
-from proxy.forwarder import Account
 from proxy.front import Front
 from proxy.links import Localiser
 from proxy.listener import Listener
@@ -184,15 +185,17 @@ class Proxy:
             routes=routes,
             clock=clock,
         )
+        told = Events(self._events.append)
         self._front = Front(
             reception,
             self._echo,  # type: ignore[arg-type]  # it has the one method that the front calls
             Localiser(Links(), "https://api.example"),
+            Alive(Interim(), told),
             headers=Headers(),
             send_timeout=SETTINGS.listen.send_timeout,
             routes=routes,
             clock=clock,
-            events=Events(self._events.append),
+            events=told,
         )
         self.upstream = loop.run_until_complete(self._upstream())
 

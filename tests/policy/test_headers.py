@@ -56,7 +56,7 @@ def accept(*values: str) -> bool:
 
 
 def test_what_concerns_nobody_here_crosses_in_its_order_case_and_number() -> None:
-    fields = ((b"X-b", b"1"), (b"x-A", b""), (b"X-B", b"1"), (b"Priority", b"u=1"), (b"x-bin", b"\xe4\xff"))
+    fields = ((b"X-b", b"1"), (b"x-A", b""), (b"X-B", b"1"), (b"Pragma", b"a"), (b"x-bin", b"\xe4\xff"))
     assert up(*fields) == (HOST, *fields, VIA, ID)
     assert down(*fields) == fields
 
@@ -70,6 +70,15 @@ def test_hop_by_hop_fields_stop_here_both_ways(name: bytes) -> None:
 @pytest.mark.parametrize("name", sorted(FOR_THE_PROXY))
 def test_what_is_said_to_the_proxy_stops_here(name: bytes) -> None:
     assert up((name, b"100-continue")) == (HOST, VIA, ID)
+
+
+def test_who_calls_and_how_urgently_does_not_go_up_however_often_it_is_said() -> None:
+    said = ((b"Priority", b"u=0"), (b"AVALA-Proxy-Client", b"me"), (b"priority", b"i"))
+    assert up(said[0], (b"A", b"1"), *said[1:]) == (HOST, (b"A", b"1"), VIA, ID)
+
+
+def test_what_the_upstream_says_of_priority_is_for_the_client() -> None:
+    assert down((b"Priority", b"u=1")) == ((b"Priority", b"u=1"),)
 
 
 def test_what_connection_names_stops_here_both_ways() -> None:

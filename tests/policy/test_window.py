@@ -5,7 +5,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.policy.window import AtOnce, SlidingWindow, Slot
+from proxy.policy.window import AtOnce, Room, SlidingWindow, Slot
 
 
 def window(size: int = 2, per: float = 10.0, transit: float = 1.0) -> SlidingWindow:
@@ -14,7 +14,7 @@ def window(size: int = 2, per: float = 10.0, transit: float = 1.0) -> SlidingWin
 
 def spend(room: SlidingWindow, now: float) -> Slot:
     assert room.ready_at(now) <= now
-    slot = room.take()
+    slot = room.take(now)
     room.sent(slot, now)
     return slot
 
@@ -81,13 +81,13 @@ def test_slots_come_free_in_order_even_if_nobody_looked_in_between() -> None:
 
 def test_a_granted_slot_is_held_without_bound() -> None:
     room = window(size=1)
-    room.take()
+    room.take(0.0)
     assert room.ready_at(1000.0) == math.inf
 
 
 def test_a_refunded_slot_is_free_at_once() -> None:
     room = window(size=1)
-    room.refund(room.take())
+    room.refund(room.take(0.0))
     assert room.ready_at(0.0) == 0.0
 
 
@@ -107,14 +107,14 @@ def test_a_slot_is_sent_once() -> None:
 
 def test_an_answer_that_overtakes_its_request_settles_it() -> None:
     room = window(size=1)
-    room.settle(room.take(), 3.0)
+    room.settle(room.take(0.0), 3.0)
     assert room.ready_at(3.0) == 13.0
 
 
 def test_release_changes_nothing_in_a_window() -> None:
     room = window(size=1)
     slot = spend(room, 0.0)
-    room.release(slot)
+    room.release(slot, 0.0)
     assert room.remaining(0.0) == 0
 
 
@@ -124,7 +124,7 @@ def test_the_second_to_come_free_is_known_while_it_is_only_sent() -> None:
     spend(room, 0.5)
     room.settle(first, 0.6)
     assert room.ready_at(0.6) == 10.6
-    assert room.estimate(0.6, 1) == 10.6, "it settles soon, in all likelihood"
+    assert room.outlook(0.6).ready() == 10.6, "the other one settles soon, in all likelihood"
 
 
 def test_a_pause_holds_everything_and_is_never_shortened() -> None:
@@ -134,7 +134,7 @@ def test_a_pause_holds_everything_and_is_never_shortened() -> None:
     assert room.paused_until() == 7.0
     assert room.ready_at(0.0) == 7.0
     assert room.remaining(6.9) == 0
-    assert room.estimate(0.0, 0) == 7.0
+    assert room.outlook(0.0).ready() == 7.0
     assert room.remaining(7.0) == 2
 
 
@@ -151,24 +151,72 @@ def test_a_window_is_idle_when_it_remembers_nothing() -> None:
     assert room.idle(20.0)
 
 
-def test_an_estimate_counts_who_is_ahead_in_batches_of_a_window() -> None:
-    room = window(size=2)
-    assert [room.estimate(0.0, ahead) for ahead in range(6)] == [0.0, 0.0, 10.0, 10.0, 20.0, 20.0]
+def expected(room: Room, now: float, many: int) -> list[float]:
+    """Spend an outlook, and tell when each slot was taken."""
+    outlook, taken = room.outlook(now), list[float]()
+    for _ in range(many):
+        now = max(now, outlook.ready())
+        outlook.take(now)
+        taken.append(now)
+    return taken
 
 
-def test_an_estimate_beyond_a_pause_knows_when_each_slot_comes_free() -> None:
+def test_a_new_window_is_expected_to_free_its_slots_in_batches() -> None:
+    assert expected(window(size=2), 0.0, 6) == [0.0, 0.0, 10.0, 10.0, 20.0, 20.0]
+
+
+def test_an_outlook_beyond_a_pause_knows_when_each_slot_comes_free() -> None:
     room = window(size=3)
     room.settle(spend(room, 0.0), 0.5)
     spend(room, 1.0)
     spend(room, 1.5)
     room.pause(8.0)
-    assert [room.estimate(1.6, ahead) for ahead in range(5)] == [10.5, 12.0, 12.5, 20.5, 22.0]
+    assert expected(room, 1.6, 5) == [10.5, 11.6, 12.0, 21.0, 22.1]
 
 
-def test_an_estimate_takes_a_granted_slot_for_one_that_is_sent_now() -> None:
+def test_what_is_under_way_is_expected_to_settle_as_soon_as_others_did() -> None:
+    room = window(size=3)
+    room.settle(spend(room, 0.0), 0.25)
+    spend(room, 1.0)
+    room.take(1.125)
+    assert expected(room, 1.125, 4) == [10.25, 11.25, 11.375, 20.5]
+
+
+def test_what_should_have_settled_by_now_is_expected_to_settle_now() -> None:
+    room = window(size=2)
+    room.settle(spend(room, 0.0), 0.25)
+    spend(room, 20.0)
+    assert expected(room, 20.75, 2) == [20.75, 30.75]
+    room.take(21.0)
+    assert expected(room, 40.0, 2) == [40.0, 50.0], "the one of 20 was counted by 21"
+
+
+def test_nothing_sent_is_expected_to_be_counted_later_than_transit_allows() -> None:
     room = window(size=1)
-    room.take()
-    assert room.estimate(4.0, 0) == 14.0
+    room.settle(room.take(0.0), 9.0)  # the upload took long; what was sent at once will not
+    spend(room, 20.0)
+    assert expected(room, 20.5, 2) == [31.0, 42.0]
+
+
+def test_an_outlook_takes_a_granted_slot_for_one_that_is_sent_now() -> None:
+    room = window(size=1)
+    room.take(0.0)
+    assert expected(room, 4.0, 1) == [14.0]
+
+
+def test_an_outlook_is_spent_without_the_window() -> None:
+    room = window(size=1)
+    expected(room, 0.0, 5)
+    assert room.remaining(0.0) == 1
+
+
+def test_where_every_answer_takes_longer_than_transit_slots_are_expected_back_after_transit() -> None:
+    room = window(size=1)
+    for now in (0.0, 20.0):
+        room.settle(spend(room, now), now + 5.0)
+    spend(room, 40.0)
+    assert room.ready_at(40.0) == 51.0
+    assert expected(room, 40.0, 2) == [51.0, 62.0]
 
 
 def test_a_window_shows_its_state() -> None:
@@ -179,27 +227,27 @@ def test_a_window_shows_its_state() -> None:
 
 def test_at_once_counts_exchanges_until_they_are_over() -> None:
     room = AtOnce(1)
-    slot = room.take()
+    slot = room.take(0.0)
     room.sent(slot, 0.0)
     room.settle(slot, 0.0)
     assert room.ready_at(100.0) == math.inf
     assert not room.idle(100.0)
-    room.release(slot)
+    room.release(slot, 100.0)
     assert room.ready_at(100.0) == 100.0
     assert room.idle(100.0)
 
 
 def test_at_once_takes_back_what_was_not_sent() -> None:
     room = AtOnce(1)
-    room.refund(room.take())
+    room.refund(room.take(0.0))
     assert room.remaining(0.0) == 1
 
 
 def test_at_once_takes_each_slot_back_once() -> None:
     room = AtOnce(2)
-    first, second = room.take(), room.take()
-    room.release(first)
-    room.release(first)
+    first, second = room.take(0.0), room.take(0.0)
+    room.release(first, 0.0)
+    room.release(first, 0.0)
     assert room.remaining(0.0) == 1
     room.refund(second)
     room.refund(second)
@@ -211,16 +259,35 @@ def test_at_once_can_be_paused() -> None:
     assert room.paused_until() == -math.inf
     room.pause(5.0)
     assert room.ready_at(0.0) == 5.0
-    assert room.estimate(0.0, 9) == 5.0
+    assert room.outlook(0.0).ready() == 5.0
     assert room.remaining(0.0) == 0
     assert not room.idle(0.0)
     assert room.remaining(5.0) == 1
     assert room.idle(5.0)
 
 
+def test_at_once_expects_an_exchange_to_take_as_long_as_others_did() -> None:
+    room = AtOnce(2)
+    assert expected(room, 0.0, 3) == [0.0, 0.0, 0.0], "nothing is known yet"
+    room.release(room.take(0.0), 4.0)
+    room.take(5.0)
+    room.take(6.0)
+    assert expected(room, 7.0, 5) == [9.0, 10.0, 13.0, 14.0, 17.0]
+    assert expected(room, 9.5, 3) == [9.5, 10.0, 13.5], "the one of 5 is late, and may end at any moment"
+
+
+def test_at_once_learns_nothing_from_what_was_not_sent() -> None:
+    room = AtOnce(1)
+    room.refund(room.take(0.0))
+    slot = room.take(0.0)
+    room.refund(slot)
+    room.release(slot, 9.0)
+    assert room.outlook(9.0).longest_wait(100, 9.0) == 0.0
+
+
 def test_at_once_shows_its_state() -> None:
     room = AtOnce(3)
-    room.take()
+    room.take(0.0)
     assert repr(room) == "<AtOnce 1 of 3>"
 
 
@@ -255,7 +322,7 @@ def test_no_window_of_the_upstream_ever_counts_more_than_the_limit(
             room.settle(slot, at)
         if room.ready_at(now) > now:
             continue
-        slot = room.take()
+        slot = room.take(now)
         if ending == "refunded":
             room.refund(slot)
             continue

@@ -31,7 +31,10 @@ REQUEST = ExchangeEnded(
     limit="standard",
     credential="5e1f",
     client="ci",
+    caller="nightly",
     peer="192.0.2.1",
+    coalesced=False,
+    would_wait=None,
 )
 
 
@@ -88,6 +91,8 @@ def test_a_request_is_one_line_with_everything_about_it(stream: io.StringIO) -> 
             "limit": "standard",
             "credential": "5e1f",
             "client": "ci",
+            "caller": "nightly",
+            "coalesced": False,
             "peer": "192.0.2.1",
         }
     ]

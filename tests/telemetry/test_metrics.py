@@ -83,7 +83,10 @@ def ended(
         "standard",
         "5e1f",
         "ci",
+        "nightly",
         "192.0.2.1",
+        False,
+        None,
     )
 
 

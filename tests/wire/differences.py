@@ -18,7 +18,7 @@ UP = {
     "sized": "A chunked body has been read whole, so its length is known (RFC 9112 section 6.3).",
     "no_trailers": "Trailers are dropped rather than merged into fields (RFC 9110 section 6.5.1).",
     "no_hop_by_hop": "These fields speak of one connection (RFC 9110 section 7.6.1).",
-    "not_for_us": "These speak to us: who calls, and whether to send the body (RFC 9110 section 10.1.1).",
+    "not_for_us": "These speak to us: who calls, how urgently (RFC 9218), whether to send the body.",
     "no_wait": "`Prefer: wait` is a wait for us (RFC 7240 section 4.3); other preferences stay.",
     "restored": "A tag that changed links made weak is the API's own again (RFC 9110 section 13.1.1).",
     "via_up": "An intermediary says in which version it was spoken to (RFC 9110 section 7.6.3).",
@@ -56,7 +56,7 @@ HOP_BY_HOP = {
     b"transfer-encoding",
     b"upgrade",
 }
-_FOR_US = {b"avala-proxy-client", b"avala-proxy-token", b"expect"}
+_FOR_US = {b"avala-proxy-client", b"avala-proxy-token", b"expect", b"priority"}
 _PREFERENCES = {
     b"wait=20": None,
     b"respond-async, wait=20;x=1, handling=lenient": b"respond-async, handling=lenient",

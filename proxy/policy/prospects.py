@@ -1,0 +1,88 @@
+"""Who will be too late: the only place where a forecast is held against a deadline.
+
+A forecast of 500 requests takes 5 ms, so none is made where a rough bound decides, and for a storm of
+newcomers who are all too late one is made now and then.
+"""
+
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from proxy.policy.fair_queue import FairQueue
+from proxy.policy.forecast import Start, forecast
+from proxy.policy.limits import Lane
+from proxy.policy.line import Line
+from proxy.policy.outlook import Outlook
+from proxy.policy.turns import Place
+
+_FRESH = 0.25
+"""Seconds for which a forecast for one newcomer holds for the next one like it."""
+_MANY = 1024
+_SURE = 0.02
+"""How far a forecast is trusted: a request that waits already is refused when it is late by more than this
+share of its wait, and a line whose length changed by less is still the same."""
+
+
+class _Known(NamedTuple):
+    """A forecast; it holds until a time, and while not many more or fewer wait than did."""
+
+    start: float
+    until: float
+    waiting: int
+    changes: float
+
+
+class Prospects:
+    """Foresee, for a line and the outlook of its lanes."""
+
+    def __init__(self, line: Line, outlook: Callable[[Lane], Outlook]) -> None:
+        self._line = line
+        self._outlook = outlook
+        self._recent: dict[tuple[Hashable, ...], _Known] = {}
+
+    def start(self, place: Place, now: float) -> float:
+        """Return when this one would go, whether it waits already or not."""
+        starts = forecast(self._line.with_(place, now), self._outlook, now)
+        return next(start.at for start in starts if start.place is place)
+
+    def late_start(self, newcomer: Place, now: float) -> float | None:
+        """Return when a newcomer would go if that is after its deadline; None if it is in time."""
+        if now + self._longest_wait(newcomer.lanes, now) <= newcomer.deadline:
+            return None
+        start = self.about(newcomer, now)
+        if start > newcomer.deadline and self._line.alike(newcomer):
+            start = self.start(newcomer, now)  # it may go along with one that is far ahead
+        return start if start > newcomer.deadline else None
+
+    def too_late(self, now: float) -> Iterator[Start]:
+        """Yield those who wait in vain."""
+        for part in self._line.parts():
+            if self._all_in_time(part, now):
+                continue
+            for start in forecast([queue.copy(now) for queue in part], self._outlook, now):
+                if start.at - start.place.deadline > _SURE * (start.at - now):
+                    yield start
+
+    def about(self, newcomer: Place, now: float) -> float:
+        """Return when a newcomer would go, by a forecast that may be a moment old."""
+        # Who has nobody in line yet is like all others who have nobody.
+        waits = self._line.waits(newcomer.credential, newcomer.caller)
+        like = newcomer.lanes, newcomer.credential, newcomer.caller if waits else None, newcomer.urgency
+        known = self._recent.get(like)
+        if known is None or known.until <= now or abs(len(self._line) - known.waiting) > known.changes:
+            if len(self._recent) >= _MANY:
+                self._recent.clear()
+            waiting = len(self._line)
+            known = _Known(self.start(newcomer, now), now + _FRESH, waiting, waiting * _SURE)
+            if self._line.alike(newcomer):
+                return known.start  # it goes along with another, as those like it in other things would not
+            self._recent[like] = known
+        return max(known.start, now)
+
+    def _all_in_time(self, queues: Sequence[FairQueue], now: float) -> bool:
+        lanes = {lane for queue in queues for file in queue for lane in file.lanes}
+        deadlines = (place.deadline for queue in queues for file in queue for place in file.places())
+        return now + self._longest_wait(lanes, now) <= min(deadlines)
+
+    def _longest_wait(self, lanes: Iterable[Lane], now: float) -> float:
+        """Return the seconds within which a request surely goes that comes after all who need these lanes."""
+        return sum(self._outlook(lane).longest_wait(self._line.depth(lane), now) for lane in lanes)
