@@ -26,6 +26,7 @@ PYTEST := $(PY) -m pytest --cov --cov-report=
 SELECTED := $(if $(strip $(ARGS)),|| [ $$? -eq 5 ])
 
 test: $(DEV) ## run every test and demand their coverage, or a selection (ARGS="-k retry -x")
+	@.ci/programs
 	@$(PY) -m coverage erase
 	@$(PYTEST) -n auto --dist worksteal -m "not wallclock" $(ARGS) $(SELECTED)
 	@$(PYTEST) --cov-append -m wallclock $(ARGS) $(SELECTED)

@@ -35,11 +35,13 @@ def _families(status: Literal[100, 102], *agents: str) -> tuple[Family, ...]:
 class Interim(Part):
     """Interim responses, which keep clients that wait from timing out."""
 
-    interval: Seconds = 10.0
+    interval: Annotated[float, Field(ge=0.05)] = 10.0
     """So often is one sent, from when the request is complete until its answer begins."""
     families: tuple[Family, ...] = (
-        *_families(102, "python-httpx", "aiohttp", "curl", "node", "undici", "node-fetch", "got"),
-        *_families(100, "python-requests", "python-urllib3"),
+        *_families(
+            100, "python-httpx", "aiohttp", "python-requests", "python-urllib3", "Python-urllib", "curl"
+        ),
+        *_families(102, "node", "undici", "node-fetch", "got"),
     )
     """Who gets them: software by its User-Agent; the first that is named counts. Nobody else does."""
 

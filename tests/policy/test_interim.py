@@ -29,9 +29,9 @@ def sent_to_agent(agent: bytes, families: Families = DEFAULT) -> bytes | None:
 @pytest.mark.parametrize(
     ("agent", "interim"),
     [
-        (b"python-httpx/0.28.1", PROCESSING),
-        (b"Python/3.11 aiohttp/3.14.5", PROCESSING),
-        (b"curl/7.88.1", PROCESSING),
+        (b"python-httpx/0.28.1", CONTINUE),
+        (b"Python/3.11 aiohttp/3.14.5", CONTINUE),
+        (b"curl/7.88.1", CONTINUE),
         (b"node", PROCESSING),
         (b"undici", PROCESSING),
         (b"node-fetch", PROCESSING),
@@ -39,6 +39,7 @@ def sent_to_agent(agent: bytes, families: Families = DEFAULT) -> bytes | None:
         (b"got (https://github.com/sindresorhus/got)", PROCESSING),
         (b"python-requests/2.34.2", CONTINUE),
         (b"python-urllib3/2.8.0", CONTINUE),
+        (b"Python-urllib/3.11", CONTINUE),
     ],
     ids=bytes.decode,
 )
@@ -53,10 +54,11 @@ def test_software_that_is_known_gets_the_one_it_takes_alone_or_behind_an_applica
 
 def test_every_default_family_is_tried_above() -> None:
     assert {family.agent: sent_to_agent(family.agent.encode()) for family in Interim().families} == {
+        **dict.fromkeys(("node", "undici", "node-fetch", "got"), PROCESSING),
         **dict.fromkeys(
-            ("python-httpx", "aiohttp", "curl", "node", "undici", "node-fetch", "got"), PROCESSING
+            ("python-httpx", "aiohttp", "python-requests", "python-urllib3", "Python-urllib", "curl"),
+            CONTINUE,
         ),
-        **dict.fromkeys(("python-requests", "python-urllib3"), CONTINUE),
     }
 
 
@@ -73,7 +75,6 @@ def test_every_default_family_is_tried_above() -> None:
         b"PostmanRuntime/7.43.0",
         b"Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
         b"Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0",
-        b"Python-urllib/3.11",
         b"Python/3.11",
         b"PycURL/7.45.6 libcurl/7.88.1 OpenSSL/3.0.19",
         b"python-httpx2/1.0",
@@ -89,8 +90,9 @@ def test_unknown_software_and_names_that_only_look_alike_get_none(agent: bytes) 
     assert sent_to_agent(agent) is None
 
 
-def test_who_does_not_say_what_it_is_gets_none() -> None:
+def test_who_does_not_say_what_it_is_or_says_two_things_gets_none() -> None:
     assert sent_to((b"Host", b"h")) is None
+    assert sent_to((b"User-Agent", KNOWN), (b"User-Agent", b"curl/7.88.1")) is None
 
 
 @pytest.mark.parametrize(
@@ -100,6 +102,9 @@ def test_who_does_not_say_what_it_is_gets_none() -> None:
         b"acme/1.0 (built with curl/7.88.1; node)",
         b"Mozilla/5.0 (compatible; curl/7.88.1) Gecko/20100101",
         b"acme/1.0(node)",
+        b"acme/1.0 (x (y) node z)",
+        b"acme/1.0 (a \\) node b)",
+        b"acme/1.0 (x (curl) node y",
     ],
     ids=bytes.decode,
 )
@@ -112,7 +117,7 @@ def test_a_comment_does_not_hide_what_stands_beside_it() -> None:
 
 
 def test_http_1_0_gets_none_whoever_speaks_it() -> None:
-    assert sent_to((b"User-Agent", KNOWN)) == PROCESSING
+    assert sent_to((b"User-Agent", KNOWN)) == CONTINUE
     assert sent_to((b"User-Agent", KNOWN), version=b"1.0") is None
 
 
