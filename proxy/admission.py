@@ -36,6 +36,9 @@ class _Waiter(Place):
 class Admission:
     """Let requests go in turn."""
 
+    holds = True
+    """Whether a pause holds those whom it concerns, also the one whose refusal began it."""
+
     def __init__(self, ledger: Ledger, pacing: Pacing, queue: Queue, clock: Clock) -> None:
         self._ledger = ledger
         self._queue = queue
@@ -122,7 +125,7 @@ class Admission:
     def expected_wait(self, request: Request, lanes: Lanes) -> float:
         """Return the seconds that a request would wait, if it came now."""
         now = self._clock.now()
-        return self._prospects.about(_waiter(request, lanes, None), now) - now if lanes else 0.0
+        return self._prospects.expected(_waiter(request, lanes, None), now) - now if lanes else 0.0
 
     def _refuse_if_hopeless(self, newcomer: Place, again: bool) -> None:
         now = self._clock.now()
@@ -195,7 +198,8 @@ class Admission:
             self._refuse(start.place, _too_late(start.at - start.place.deadline))
 
     def _freed(self, lanes: Lanes) -> None:
-        parked = [self._line.unpark(lane) for lane in lanes]
+        now = self._clock.now()
+        parked = [self._line.unpark(lane, now) for lane in lanes]
         if any(parked):
             self._dispatch()
 
@@ -222,11 +226,11 @@ class Admission:
             at, lane = heapq.heappop(self._due)
             if self._due_at.get(lane) == at:
                 del self._due_at[lane]
-            self._line.unpark(lane)
+            self._line.unpark(lane, now)
 
     def _park(self, place: Place, busy: Busy) -> None:
         if not place.gone:
-            self._line.park(place, busy.lane)
+            self._line.park(place, busy.lane, self._clock.now())
         if busy.at < self._due_at.get(busy.lane, math.inf):
             self._due_at[busy.lane] = busy.at
             heapq.heappush(self._due, (busy.at, busy.lane))
@@ -240,7 +244,7 @@ class Admission:
             await self._ledger.refund(outcome)
             self._line.leave(place)
         else:
-            held_by = self._line.held_by(place)
+            held_by = self._line.held_by(place, self._clock.now())
             turn = Turn(self._ledger, outcome, held_by.limit if held_by else "none", place.deadline)
             for other in self._line.alike(place):
                 assert isinstance(other, _Waiter)

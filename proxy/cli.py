@@ -128,13 +128,14 @@ def plan(path: Path | None, kinds: tuple[str, ...], callers: int, latency: float
     [default: 300]
     """
     from proxy.config import load
+    from proxy.config_report import ConfigError
     from proxy.plan import parse_kind, rehearse
     from proxy.plan_report import report
 
     try:
         settings = load(path)
         parsed = [parse_kind(kind) for kind in kinds or ("300",)]
-    except ValueError as error:
+    except (ConfigError, ValueError) as error:
         _fail(str(error), 2)
     planned = rehearse(settings, parsed, callers=callers, latency=latency, at_once=at_once)
     click.echo(report(planned, settings, callers=callers, latency=latency, at_once=at_once))

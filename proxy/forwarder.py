@@ -155,7 +155,8 @@ class Forwarder:
         self._coalescing.alike.admitted(request)
         if turn.limit != "none":
             account.limit = turn.limit
-        account.would_wait = turn.would_wait
+        if turn.would_wait is not None:
+            account.would_wait = (account.would_wait or 0.0) + turn.would_wait
         self._events(Admitted(request.route, turn.limit, waited))
         return turn
 
@@ -255,7 +256,7 @@ class Forwarder:
                 await self._admission.pause(refused, pause)
                 self._events(LimitPaused(refused.limit, pause))
                 # The pause does the waiting: the request keeps its place, at the head of those it holds.
-                delay = None if delay is None else 0.0
+                delay = 0.0 if delay is not None and self._admission.holds else delay
         if isinstance(decision, Stop):
             self._events(RetryStopped(request.route, judgement.error_class, decision.reason))
         else:

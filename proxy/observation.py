@@ -6,7 +6,7 @@ once how long it would have waited; what its ghost met in the end is an event.
 
 import asyncio
 import math
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 
 from proxy.admission import Admission
 from proxy.clock import Clock
@@ -25,35 +25,46 @@ class _Nothing:
     lanes: Lanes = ()
 
 
-class Passage(Turn):
-    """A turn that cost no wait; it remembers how long the exchange took, for the ghost to take as long."""
+Moment = asyncio.Future[float | None]
+"""So many seconds after a turn, when that is known; None: it never came to it."""
 
-    def __init__(self, ledger: Ledger, clock: Clock, would_wait: float) -> None:
+
+class Passage(Turn):
+    """A turn that cost no wait; it remembers when what happened, for the ghost to do the same."""
+
+    def __init__(self, ledger: Ledger, clock: Clock) -> None:
         super().__init__(ledger, _Nothing(), "none", math.inf)
-        self.would_wait = would_wait
         loop = asyncio.get_running_loop()
-        self.until_answered: asyncio.Future[float] = loop.create_future()
-        self.until_ended: asyncio.Future[float] = loop.create_future()
+        self.until_sent: Moment = loop.create_future()
+        self.until_answered: Moment = loop.create_future()
+        self.until_ended: Moment = loop.create_future()
         self._clock = clock
         self._began = clock.now()
 
     def sent(self) -> None:
-        """Change nothing: there is no slot."""
+        """Note that the last byte has left."""
+        self._happened(self.until_sent)
 
     async def answered(self) -> None:
         """Note that the response head is here."""
-        if not self.until_answered.done():
-            self.until_answered.set_result(self._clock.now() - self._began)
+        self._happened(self.until_answered, never=(self.until_sent,))
 
     async def end(self) -> None:
         """Note that the exchange is over."""
-        await self.answered()
-        if not self.until_ended.done():
-            self.until_ended.set_result(self._clock.now() - self._began)
+        self._happened(self.until_ended, never=(self.until_sent, self.until_answered))
+
+    def _happened(self, moment: Moment, never: Sequence[Moment] = ()) -> None:
+        for missed in never:
+            if not missed.done():
+                missed.set_result(None)
+        if not moment.done():
+            moment.set_result(self._clock.now() - self._began)
 
 
 class Observation(Admission):
     """Let every request go, and see what would have held it."""
+
+    holds = False
 
     def __init__(self, ledger: Ledger, pacing: Pacing, queue: Queue, clock: Clock, events: Events) -> None:
         super().__init__(ledger, pacing, queue, clock)
@@ -70,13 +81,19 @@ class Observation(Admission):
         gathered: bool = False,
     ) -> Turn:
         """Let it go at once; nobody has to join anybody."""
-        passage = Passage(self._ledger, self._clock, self.expected_wait(request, lanes))
+        passage = Passage(self._ledger, self._clock)
         ghost = asyncio.get_running_loop().create_task(self._wait_instead(request, lanes, passage, again))
         self._ghosts.add(ghost)
         ghost.add_done_callback(self._ghosts.discard)
+        try:
+            await asyncio.sleep(0)  # until it is in line, behind the ghosts of those who came before
+        except asyncio.CancelledError:
+            await passage.end()
+            raise
         return passage
 
     async def _wait_instead(self, request: Request, lanes: Lanes, passage: Passage, again: bool) -> None:
+        passage.would_wait = self.expected_wait(request, lanes)
         try:
             turn = await super().admit(request, lanes, again=again)
         except Refusal as refusal:
@@ -86,16 +103,21 @@ class Observation(Admission):
         self._events(Observed(request.route, turn.limit, turn.waited, None))
         granted = self._clock.now()
         try:
-            await self._until(granted + await passage.until_answered)
-            if passage.written:
-                turn.started()
+            if await self._comes(granted, passage.until_sent):
+                turn.sent()
+            if await self._comes(granted, passage.until_answered):
                 await turn.answered()
-            await self._until(granted + await passage.until_ended)
+            await self._comes(granted, passage.until_ended)
         finally:
+            turn.written = passage.written
             await turn.end()
 
-    async def _until(self, at: float) -> None:
-        await asyncio.sleep(max(0.0, at - self._clock.now()))
+    async def _comes(self, granted: float, moment: Moment) -> bool:
+        """Wait until as long after the ghost's turn as after the real one; tell whether it came to it."""
+        seconds = await moment
+        if seconds is not None:
+            await asyncio.sleep(max(0.0, granted + seconds - self._clock.now()))
+        return seconds is not None
 
     async def close(self) -> None:
         """Let the ghosts go."""

@@ -50,7 +50,12 @@ def parse_kind(text: str) -> Kind:
     if match["method"] is None:
         return Kind(int(match["count"]), "GET", "/api/v1/datasets/", None)
     seconds = None if match["seconds"] is None else float(match["seconds"])
-    return Kind(int(match["count"]), method(match["method"]), path_pattern(match["path"]), seconds)
+    if "*" in match["path"]:
+        raise ValueError(f"{text!r} is not {KIND}: it needs a path, not a pattern.")
+    try:
+        return Kind(int(match["count"]), method(match["method"]), path_pattern(match["path"]), seconds)
+    except ValueError as error:
+        raise ValueError(f"{text!r} is not {KIND}: it needs {error}.") from error
 
 
 @dataclass(slots=True)
@@ -95,13 +100,19 @@ def rehearse(
 
     Each caller sends one after the other, or all `at_once`. `latency` is what an answer takes, in seconds.
     """
-    return run_virtual(_Rehearsal(settings, latency).run(list(_mixed(kinds)), callers, at_once))
+    return run_virtual(_Rehearsal(settings, latency).run(_dealt(kinds, callers), at_once))
 
 
-def _mixed(kinds: Iterable[Kind]) -> list[Kind]:
-    """Put kinds in an order in which each is spread over the whole."""
+def _dealt(kinds: Iterable[Kind], callers: int) -> list[list[tuple[int, Kind]]]:
+    """Give each caller its share of each kind, and put all in an order in which kinds are spread evenly.
+
+    Return what each caller sends: the number in that order, and the kind.
+    """
     places = [((2 * number + 1) / (2 * kind.count), kind) for kind in kinds for number in range(kind.count)]
-    return [kind for _, kind in sorted(places, key=lambda place: place[0])]
+    hands: list[list[tuple[int, Kind]]] = [[] for _ in range(callers)]
+    for number, at in enumerate(sorted(range(len(places)), key=lambda at: places[at][0])):
+        hands[at % callers].append((number, places[at][1]))
+    return hands
 
 
 class _Rehearsal:
@@ -117,12 +128,11 @@ class _Rehearsal:
         self._admission = Admission(ledger, Pacing(settings.limits), settings.queue, self._clock)
         self._plan = Plan()
 
-    async def run(self, kinds: Sequence[Kind], callers: int, at_once: bool) -> Plan:
+    async def run(self, hands: Sequence[Sequence[tuple[int, Kind]]], at_once: bool) -> Plan:
         async with asyncio.TaskGroup() as group:
-            for caller in range(callers):
-                own = range(caller, len(kinds), callers)
-                for some in ([number] for number in own) if at_once else [own]:
-                    group.create_task(self._caller(f"caller {caller + 1}", [(at, kinds[at]) for at in some]))
+            for caller, hand in enumerate(hands, 1):
+                for some in ([one] for one in hand) if at_once else [hand]:
+                    group.create_task(self._caller(f"caller {caller}", some))
         await self._admission.close()
         return self._plan
 

@@ -12,8 +12,9 @@ def report(plan: Plan, settings: Settings, *, callers: int, latency: float, at_o
     """Tell how long it took, of which kinds, and what each limit did."""
     manner = "all at once" if at_once else "each one after the other"
     who = "1 caller sends" if callers == 1 else f"{callers} callers send"
+    what = "1 request" if len(plan.trips) == 1 else f"{len(plan.trips)} requests"
     parts = [
-        f"{who} {len(plan.trips)} requests with one key, {manner}; an answer takes {latency:g} s.",
+        f"{who} {what} with one key, {manner}; an answer takes {latency:g} s.",
         _table(_kind_rows(plan)),
         _table(_limit_rows(plan, settings.limits)),
         _conclusion(plan, settings),
@@ -55,7 +56,8 @@ def _limit_rows(plan: Plan, limits: Sequence[Limit]) -> list[Sequence[str]]:
 def _use(plan: Plan, limit: Limit, counted: int) -> float:
     """Return the share of what the limit allowed in this time."""
     if limit.per is not None:
-        windows = max(1, -(-plan.seconds // limit.per))
+        last = max(trip.went for trip in plan.done)
+        windows = max(-(-plan.seconds // limit.per), last // limit.per + 1)
         return counted / (limit.size * windows)
     busy = sum(
         trip.answered - trip.went
@@ -71,13 +73,13 @@ def _size(limit: Limit) -> str:
 
 def _conclusion(plan: Plan, settings: Settings) -> str:
     refused = Counter(trip.refused for trip in plan.trips if trip.refused is not None)
-    lines = [f"{len(plan.done)} are answered within {_seconds(plan.seconds)}."]
+    lines = [f"{_are(len(plan.done))} answered within {_seconds(plan.seconds)}."]
     settings_of = {
         "queue_timeout": f"queue.longest_wait, {settings.queue.longest_wait:g} s",
         "queue_full": f"queue.size, {settings.queue.size}",
     }
     lines += [
-        f"{count} are refused by the proxy, at once and with Retry-After: {reason} ({settings_of[reason]})."
+        f"{_are(count)} refused by the proxy, at once and with Retry-After: {reason} ({settings_of[reason]})."
         for reason, count in sorted(refused.items())
     ]
     held = Counter(trip.limit for trip in plan.done if trip.limit != "none")
@@ -85,6 +87,10 @@ def _conclusion(plan: Plan, settings: Settings) -> str:
         (limit, count), *_ = held.most_common(1)
         lines.append(f"What holds most of them is the limit {limit} ({count}).")
     return "\n".join(lines)
+
+
+def _are(count: int) -> str:
+    return "1 is" if count == 1 else f"{count} are"
 
 
 def _seconds(seconds: float) -> str:

@@ -17,8 +17,8 @@ from proxy.messages import Request
 from proxy.pacing import Pacing
 from proxy.policy.limits import LimitTable
 from proxy.turn import Busy, Turn
+from proxy.virtual import VirtualClock, run_virtual
 from tests.fakes import BURST, INFERENCE, STANDARD, UPLOADS, ThrottledUpstream, request
-from tests.virtual import VirtualClock, run_virtual
 
 
 class Gate:

@@ -26,7 +26,7 @@ def avala_proxy(*arguments: str) -> tuple[int, str]:
 def test_help_lists_the_commands() -> None:
     code, said = avala_proxy("--help")
     assert code == 0
-    for command in ("serve", "check", "sandbox", "demo"):
+    for command in ("serve", "check", "plan", "sandbox", "demo"):
         assert f"  {command} " in said
 
 
@@ -260,3 +260,74 @@ def test_check_reads_the_files_that_the_configuration_names(tmp_path: Path) -> N
     path.write_text(f'[credential]\nfile = "{empty}"\n')
     code, said = avala_proxy("check", "--config", str(path))
     assert (code, f"{empty} is empty" in said) == (2, True)
+
+
+def test_plan_foretells_how_long_requests_take() -> None:
+    code, said = avala_proxy("plan")
+    assert code == 0
+    assert said.startswith("1 caller sends 300 requests with one key, each one after the other; ")
+    assert "300 are answered within 2 min 20 s.\n" in said
+    assert "standard   100 per 60 s" in said
+    assert said.endswith(".\n")
+
+
+def test_plan_takes_kinds_callers_and_a_latency(tmp_path: Path) -> None:
+    path = tmp_path / "avala.toml"
+    path.write_text('[[limits]]\nname = "tiny"\nconcurrent = 2\n')
+    kinds = ("8 post /api/v1/exports/ 5", "4")
+    options = ("--config", str(path), "--callers", "3", "--latency", "1", "--at-once")
+    code, said = avala_proxy("plan", *options, *kinds)
+    assert code == 0
+    assert said.startswith("3 callers send 12 requests with one key, all at once; an answer takes 1 s.\n")
+    assert "POST /api/v1/exports/  8         8        0" in said
+    assert "tiny   2 at once" in said
+    assert "standard" not in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wrong"),
+    [
+        (("0",), "'0' is not COUNT, or "),
+        (("5", "many GET /x"), "'many GET /x' is not COUNT, or "),
+        (("5 GET /x?page=2",), "without query"),
+        (("5 G@T /x",), "an HTTP method"),
+        (("--callers", "0"), "--callers"),
+        (("--latency", "-1"), "--latency"),
+        (("--observe",), "--observe"),
+    ],
+)
+def test_plan_says_what_is_wrong_with_what_it_was_given(arguments: tuple[str, ...], wrong: str) -> None:
+    code, said = avala_proxy("plan", *arguments)
+    assert (code, wrong in said) == (2, True), said
+    assert "answered" not in said
+    assert "Traceback" not in said
+
+
+def test_plan_says_what_is_wrong_with_the_configuration(tmp_path: Path) -> None:
+    path = tmp_path / "avala.toml"
+    path.write_text("[queue]\nsize = -1\n")
+    code, said = avala_proxy("plan", "--config", str(path))
+    assert (code, "queue.size" in said) == (2, True)
+    code, said = avala_proxy("plan", "--config", "missing.toml")
+    assert (code, "missing.toml" in said) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [("plan", "--at-once"), ("plan", "COUNT METHOD /path SECONDS"), ("serve", "--observe")],
+)
+def test_help_tells_of_planning_and_observing(command: str, option: str) -> None:
+    code, said = avala_proxy(command, "--help")
+    assert code == 0
+    assert option in " ".join(said.split())
+
+
+def test_serve_observe_is_a_setting_like_others(tmp_path: Path) -> None:
+    path = tmp_path / "avala.toml"
+    path.write_text("[queue]\nobserve = 3\n")
+    code, said = avala_proxy("serve", "--config", str(path))
+    assert (code, "queue.observe" in said) == (2, True)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        where = f"127.0.0.1:{taken.getsockname()[1]}"
+        code, said = avala_proxy("serve", "--observe", "--listen", where, "--admin-listen", "127.0.0.1:0")
+    assert (code, "another program uses this port" in said) == (1, True)

@@ -18,8 +18,8 @@ from proxy.messages import Bytes, Headers, Request, Response
 from proxy.pacing import Pacing
 from proxy.policy.alike import Alike
 from proxy.policy.limits import LimitTable
+from proxy.virtual import VirtualClock, run_virtual
 from tests.fakes import STANDARD, UPLOADS, BrokenBody, ThrottledUpstream, headers, request, response
-from tests.virtual import VirtualClock, run_virtual
 
 
 @dataclass

@@ -7,6 +7,7 @@ others in an offer; offers are mended when they come up, so that leaving and wai
 import heapq
 import itertools
 import math
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from proxy.policy.limits import Lane, Lanes
@@ -79,12 +80,13 @@ class Offer(NamedTuple):
 
 
 class File:
-    """Those who need the same lanes; `blocked_by` is the lane that last had no room."""
+    """Those who need the same lanes; `parked_at` is the one that has no room."""
 
     def __init__(self, lanes: Lanes, rules: Rules) -> None:
         self.lanes = lanes
         self.parked_at: Lane | None = None
-        self.blocked_by: Lane | None = None
+        self._parked_since = 0.0
+        self._blocked = dict.fromkeys(lanes, 0.0)
         self._rules = rules
         self._size = 0
         self._rows: dict[tuple[str, int], Row] = {}
@@ -94,6 +96,23 @@ class File:
     def __len__(self) -> int:
         """Return how many have not left."""
         return self._size
+
+    def park(self, lane: Lane, now: float) -> None:
+        """Note that a lane has no room."""
+        self.parked_at, self._parked_since = lane, now
+
+    def unpark(self, now: float) -> None:
+        """Note that it may have room again."""
+        if self.parked_at is not None:
+            self._blocked[self.parked_at] += now - self._parked_since
+            self.parked_at = None
+
+    def blocked(self, now: float) -> Mapping[Lane, float]:
+        """Return for how many seconds each lane has had no room, in all."""
+        blocked = self._blocked.copy()
+        if self.parked_at is not None:
+            blocked[self.parked_at] += now - self._parked_since
+        return blocked
 
     def places(self) -> list[Place]:
         """Return those who have not left."""

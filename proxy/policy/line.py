@@ -61,6 +61,7 @@ class Line:
         if queue is None:
             queue = self._queues[place.credential] = FairQueue(self._rules)
         file = queue.join(place, now)
+        place.before = file.blocked(now)
         for lane in place.lanes:
             self._needing.setdefault(lane, {})[file] = place.credential
         if place.key is not None:
@@ -99,21 +100,23 @@ class Line:
         """Return the others who wait for the same answer."""
         return [other for other in self._alike.get(place.key, ()) if other is not place]
 
-    def held_by(self, place: Place) -> Lane | None:
-        """Return the lane that last had no room for a place, if any."""
-        return self._queues[place.credential].file(place.lanes).blocked_by
+    def held_by(self, place: Place, now: float) -> Lane | None:
+        """Return the lane that had no room for a place for longest since it came, if any."""
+        blocked = self._queues[place.credential].file(place.lanes).blocked(now)
+        longest = max(place.lanes, key=lambda lane: blocked[lane] - place.before[lane])
+        return longest if blocked[longest] > place.before[longest] else None
 
-    def park(self, place: Place, lane: Lane) -> None:
+    def park(self, place: Place, lane: Lane, now: float) -> None:
         """Ask this one, and those who need the same lanes, no more until the lane may have room."""
         file = self._queues[place.credential].file(place.lanes)
-        file.parked_at = file.blocked_by = lane
+        file.park(lane, now)
         self._parked.setdefault(lane, []).append(file)
 
-    def unpark(self, lane: Lane) -> bool:
+    def unpark(self, lane: Lane, now: float) -> bool:
         """Offer turns again to those who are parked at this lane; tell whether there were any."""
         files = self._parked.pop(lane, [])
         for file in files:
-            file.parked_at = None
+            file.unpark(now)
             self._ready.setdefault(self._needing[lane][file])
         return bool(files)
 

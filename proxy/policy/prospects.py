@@ -48,10 +48,15 @@ class Prospects:
         """Return when a newcomer would go if that is after its deadline; None if it is in time."""
         if now + self._longest_wait(newcomer.lanes, now) <= newcomer.deadline:
             return None
-        start = self.about(newcomer, now)
-        if start > newcomer.deadline and self._line.alike(newcomer):
-            start = self.start(newcomer, now)  # it may go along with one that is far ahead
+        start = self._known(newcomer, now)
+        if start is None or (start <= newcomer.deadline and self._is_short()):
+            start = self._foresee(newcomer, now)
         return start if start > newcomer.deadline else None
+
+    def expected(self, newcomer: Place, now: float) -> float:
+        """Return when a newcomer would go; if the line is long, by a forecast that may be a moment old."""
+        start = None if self._is_short() else self._known(newcomer, now)
+        return self._foresee(newcomer, now) if start is None else start
 
     def too_late(self, now: float) -> Iterator[Start]:
         """Yield those who wait in vain."""
@@ -62,21 +67,31 @@ class Prospects:
                 if start.at - start.place.deadline > _SURE * (start.at - now):
                     yield start
 
-    def about(self, newcomer: Place, now: float) -> float:
-        """Return when a newcomer would go, by a forecast that may be a moment old."""
-        # Who has nobody in line yet is like all others who have nobody.
-        waits = self._line.waits(newcomer.credential, newcomer.caller)
-        like = newcomer.lanes, newcomer.credential, newcomer.caller if waits else None, newcomer.urgency
-        known = self._recent.get(like)
+    def _is_short(self) -> bool:
+        """Tell whether one more changes the line, and a forecast costs little."""
+        return len(self._line) * _SURE < 1
+
+    def _known(self, newcomer: Place, now: float) -> float | None:
+        """Return when another like this one would go, as foreseen a moment ago; None if it was not."""
+        known = self._recent.get(self._like(newcomer))
         if known is None or known.until <= now or abs(len(self._line) - known.waiting) > known.changes:
+            return None
+        # Who may go along with another is like nobody.
+        return None if self._line.alike(newcomer) else max(known.start, now)
+
+    def _foresee(self, newcomer: Place, now: float) -> float:
+        start = self.start(newcomer, now)
+        if not self._line.alike(newcomer):
             if len(self._recent) >= _MANY:
                 self._recent.clear()
             waiting = len(self._line)
-            known = _Known(self.start(newcomer, now), now + _FRESH, waiting, waiting * _SURE)
-            if self._line.alike(newcomer):
-                return known.start  # it goes along with another, as those like it in other things would not
-            self._recent[like] = known
-        return max(known.start, now)
+            self._recent[self._like(newcomer)] = _Known(start, now + _FRESH, waiting, waiting * _SURE)
+        return start
+
+    def _like(self, newcomer: Place) -> tuple[Hashable, ...]:
+        # Who has nobody in line yet is like all others who have nobody.
+        waits = self._line.waits(newcomer.credential, newcomer.caller)
+        return newcomer.lanes, newcomer.credential, newcomer.caller if waits else None, newcomer.urgency
 
     def _all_in_time(self, queues: Sequence[FairQueue], now: float) -> bool:
         lanes = {lane for queue in queues for file in queue for lane in file.lanes}

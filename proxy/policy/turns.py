@@ -8,7 +8,7 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 
 from proxy.policy.callers import LEAST_URGENT, MOST_URGENT, USUAL
-from proxy.policy.limits import Lanes
+from proxy.policy.limits import Lane, Lanes
 
 AGED = MOST_URGENT + 1
 """The urgency that waiting leads to, and not beyond: urgency itself keeps a meaning."""
@@ -21,7 +21,18 @@ _MANY = 1024
 class Place:
     """A waiting request's place in line. Those with equal keys ask for the same (None: like nobody)."""
 
-    __slots__ = ("arrived", "caller", "credential", "deadline", "gone", "key", "lanes", "ticket", "urgency")
+    __slots__ = (
+        "arrived",
+        "before",
+        "caller",
+        "credential",
+        "deadline",
+        "gone",
+        "key",
+        "lanes",
+        "ticket",
+        "urgency",
+    )
 
     def __init__(
         self,
@@ -44,6 +55,8 @@ class Place:
         self.deadline = deadline
         self.key = key
         self.gone = False
+        self.before: Mapping[Lane, float] = {}
+        """For how many seconds its lanes had no room before it came."""
 
     def __repr__(self) -> str:
         return f"<Place {self.ticket} of {self.caller!r}, u={self.urgency}>"

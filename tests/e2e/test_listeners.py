@@ -196,6 +196,7 @@ async def test_the_sdk_goes_over_a_unix_socket(
         else:
             inner._transport = httpx.AsyncHTTPTransport(uds=str(path))
         assert await listed(client) == 20
+        await programs.said(running.log, '"request"')
         (request,) = [line for line in running.events() if line["event"] == "request"]
         assert request["peer"] == "unix"
     assert not path.exists()

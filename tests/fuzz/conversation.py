@@ -24,7 +24,7 @@ from proxy.policy.credentials import Credentials
 from proxy.policy.routes import RouteTable
 from proxy.policy.wire import RequestRules
 from proxy.reception import Reception
-from tests.virtual import VirtualClock, VirtualLoop
+from proxy.virtual import VirtualClock, VirtualLoop
 
 # Small, so that small inputs meet every limit.
 SETTINGS = Settings(

@@ -205,7 +205,7 @@ def test_nobody_of_a_row_that_emptied_is_raised() -> None:
 def test_a_copy_of_a_file_goes_on_by_itself_and_is_parked_nowhere() -> None:
     first, second = place(1), place(2, "b")
     file = filed(first, second)
-    file.parked_at = file.blocked_by = LANES[0]
+    file.park(LANES[0], 0.0)
     copy = file.copy(0.0)
     assert copy.parked_at is None
     assert copy.lanes == file.lanes

@@ -79,12 +79,12 @@ class World:
                     room.settle(slot, at)
                     room.release(slot, at)
                 for lane in lanes:
-                    self.line.unpark(lane)
+                    self.line.unpark(lane, at)
             while self._due and self._due[0][0] <= at:
                 due, lane = heapq.heappop(self._due)
                 if self._due_at.get(lane) == due:
                     del self._due_at[lane]
-                self.line.unpark(lane)
+                self.line.unpark(lane, at)
             self._dispatch()
             for place in self.line.everybody():
                 if place.deadline <= at:
@@ -119,7 +119,7 @@ class World:
                 self.line.took(place, self.now)
                 continue
             lane, at = busy
-            self.line.park(place, lane)
+            self.line.park(place, lane, self.now)
             if at < self._due_at.get(lane, math.inf):
                 self._due_at[lane] = at
                 heapq.heappush(self._due, (at, lane))

@@ -43,11 +43,11 @@ def join(
     return place
 
 
-def park(line: Line, lane: Lane) -> Place:
+def park(line: Line, lane: Lane, now: float = 0.0) -> Place:
     """Find a lane full for who is next."""
-    place = line.next(0.0)
+    place = line.next(now)
     assert place is not None
-    line.park(place, lane)
+    line.park(place, lane, now)
     return place
 
 
@@ -85,7 +85,7 @@ def test_a_full_lane_stops_only_those_who_need_it() -> None:
     joined(line, (1, (A, B)), (2, (A,)), (3, (A, B)))
     park(line, B)
     assert heads(line) == [2]
-    assert line.unpark(B)
+    assert line.unpark(B, 0.0)
     assert heads(line) == [1, 3]
 
 
@@ -95,7 +95,7 @@ def test_a_newcomer_waits_where_its_like_are_parked() -> None:
     park(line, A)
     joined(line, (2, (A,)))
     assert line.next(0.0) is None
-    line.unpark(A)
+    line.unpark(A, 0.0)
     assert heads(line) == [1, 2]
 
 
@@ -108,14 +108,20 @@ def test_a_newcomer_that_needs_something_else_does_not_wait_with_them() -> None:
     assert heads(line) == [2]
 
 
-def test_what_a_place_was_last_held_by_is_remembered_after_it_is_asked_again() -> None:
+def test_a_place_was_held_by_the_lane_that_had_no_room_for_longest_since_it_came() -> None:
     line = new()
     place, other = joined(line, (1, (A, B)), (2, (A,)))
-    assert line.held_by(place) is None
-    park(line, B)
-    line.unpark(B)
-    assert line.held_by(place) == B
-    assert line.held_by(other) is None
+    assert line.held_by(place, 0.0) is None
+    park(line, B, 1.0)
+    assert line.held_by(place, 4.0) == B
+    line.unpark(B, 4.0)
+    park(line, A, 4.0)
+    late = Place(3, (A, B))
+    line.join(late, 4.0)
+    line.unpark(A, 6.0)
+    assert line.held_by(place, 9.0) == B
+    assert late.before == {A: 0.0, B: 3.0}
+    assert line.held_by(other, 9.0) is None
 
 
 def test_who_left_is_gone_at_once_and_only_once() -> None:
@@ -157,8 +163,8 @@ def test_a_parked_file_that_empties_is_forgotten() -> None:
     (place,) = joined(line, (2, (A,)))
     park(line, A)
     line.leave(place)
-    assert line.unpark(A)
-    assert not line.unpark(A)
+    assert line.unpark(A, 0.0)
+    assert not line.unpark(A, 0.0)
     assert heads(line) == [1]
 
 
@@ -167,7 +173,7 @@ def test_the_last_parked_file_takes_its_lane_with_it() -> None:
     (place,) = joined(line, (1, (A,)))
     park(line, A)
     line.leave(place)
-    assert not line.unpark(A)
+    assert not line.unpark(A, 0.0)
     assert remembers_nothing(line)
 
 
@@ -184,7 +190,7 @@ def test_those_who_wait_for_what_a_newcomer_does_not_need_are_not_ahead_of_it() 
     line.leave(first)
     line.leave(third)
     assert (line.ahead(A, (A,)), line.ahead(A, (A, B)), line.ahead(B, (A, B))) == (0, 2, 2)
-    line.unpark(B)
+    line.unpark(B, 0.0)
     assert line.ahead(A, (A,)) == 2
     assert heads(line) == [2, 4]
     assert remembers_nothing(line)
@@ -236,7 +242,7 @@ def test_credentials_take_turns_too_when_each_turn_has_to_be_waited_for() -> Non
         served.append(place.credential)
         while line.next(0.0) is not None:
             park(line, A)
-        line.unpark(A)
+        line.unpark(A, 0.0)
     assert served == ["a", "b"] * 4
 
 
@@ -349,10 +355,10 @@ def test_nobody_is_lost_and_each_callers_requests_keep_their_order(
         elif step == "leave" and waiting:
             line.leave(waiting.pop(number % len(waiting)))
         elif step == "park" and (head := line.next(now)) is not None:
-            line.park(head, head.lanes[number % len(head.lanes)])
-            assert line.held_by(head) in head.lanes
+            line.park(head, head.lanes[number % len(head.lanes)], now)
+            assert line.held_by(head, now) in {None, *head.lanes}
         elif step == "unpark":
-            line.unpark(lanes[0])
+            line.unpark(lanes[0], now)
         elif step == "took" and (head := line.next(now)) is not None:
             assert head in waiting
             assert not head.gone
@@ -370,7 +376,7 @@ def test_nobody_is_lost_and_each_callers_requests_keep_their_order(
     assert sum(len(queue) for part in parts for queue in part) == len(line) == len(waiting)
     for lane in (A, B, C):
         assert line.ahead(lane, (A, B, C)) == sum(lane in place.lanes for place in waiting)
-        line.unpark(lane)
+        line.unpark(lane, 0.0)
     last: dict[tuple[str | None, str, int, Lanes], int] = {}
     while (head := line.next(now)) is not None:
         line.took(head, now)

@@ -157,15 +157,15 @@ def test_an_old_forecast_never_tells_of_the_past() -> None:
     watched = Watched()
     lined_up(watched.world, 1, "narrow")
     watched.world.run(5.875)
-    assert watched.prospects.about(newcomer(1.0), 5.875) == 6.0
+    assert watched.prospects.expected(newcomer(1.0), 5.875) == 6.0
     watched.world.run(6.0625)
-    assert watched.prospects.about(newcomer(1.0), 6.0625) == 6.0625
+    assert watched.prospects.expected(newcomer(1.0), 6.0625) == 6.0625
 
 
 def test_the_forecasts_that_are_remembered_are_bounded() -> None:
     watched = Watched()
     for number in range(1500):
-        watched.prospects.about(newcomer(1.0, credential=str(number)), 0.0)
+        watched.prospects.expected(newcomer(1.0, credential=str(number)), 0.0)
         assert len(watched.prospects._recent) <= 1024
 
 
