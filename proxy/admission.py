@@ -29,8 +29,9 @@ _REVIEW = 1.0
 
 
 class _Waiter(Place):
-    __slots__ = ("future",)
+    __slots__ = ("future", "request")
     future: "asyncio.Future[Turn | Party]"
+    request: Request
 
 
 class Admission:
@@ -133,7 +134,7 @@ class Admission:
         if start is not None:
             raise _too_late(start - newcomer.deadline)
         if not again and len(self._line) >= self._queue.size:
-            wait = self._prospects.start(newcomer, now) - now
+            wait = self._prospects.expected(newcomer, now) - now
             raise QueueFull(
                 f"{self._queue.size} requests are waiting already.", retry_after=max(1, math.ceil(wait))
             )
@@ -158,9 +159,12 @@ class Admission:
             self._line.leave(waiter)
 
     def _expire(self, waiter: _Waiter) -> None:
-        if not waiter.gone:
-            now = self._clock.now()
-            self._refuse(waiter, _too_late(self._prospects.start(waiter, now) - now))
+        if waiter.gone:
+            return
+        self._line.leave(waiter)
+        # It can only come back as a newcomer, as patient as it was.
+        wait = self.expected_wait(waiter.request, waiter.lanes)
+        self._refuse(waiter, _too_late(wait - (waiter.deadline - waiter.arrived)))
 
     def _refuse(self, waiter: Place, refusal: Refusal) -> None:
         assert isinstance(waiter, _Waiter)
@@ -267,7 +271,7 @@ class Admission:
 
 
 def _waiter(request: Request, lanes: Lanes, key: Hashable) -> _Waiter:
-    return _Waiter(
+    waiter = _Waiter(
         request.ticket,
         lanes,
         credential=request.credential,
@@ -277,6 +281,8 @@ def _waiter(request: Request, lanes: Lanes, key: Hashable) -> _Waiter:
         deadline=request.deadline,
         key=key,
     )
+    waiter.request = request
+    return waiter
 
 
 def _stopping() -> ShuttingDown:

@@ -139,9 +139,7 @@ class Burst:
     async def _caller(self, session: aiohttp.ClientSession) -> None:
         while self._next < self._requests:
             index, self._next = self._next, self._next + 1
-            # One in twenty asks for what does not exist: an answer that has to come through untouched.
-            path = f"/api/v1/datasets/missing-{index}/" if index % 20 == 7 else "/api/v1/datasets/?limit=5"
-            async with session.get(self._url + path) as response:
+            async with session.get(self._url + _path(index)) as response:
                 await response.read()
                 self.answers[response.status] += 1
 
@@ -154,6 +152,16 @@ class Burst:
         while sys.stdout.isatty():
             print(self._progress(), end="", flush=True)
             await asyncio.sleep(0.1)
+
+
+def _path(index: int) -> str:
+    """Return what is asked: now and then for what does not exist, which has to come through untouched.
+
+    Each is for something else, but for one in ten, which all poll the same.
+    """
+    if index % 20 == 7:
+        return f"/api/v1/datasets/missing-{index}/"
+    return "/api/v1/users/me/" if index % 10 == 3 else f"/api/v1/datasets/?limit=5&page={index}"
 
 
 async def _metrics(app: App) -> dict[str, float]:
@@ -186,6 +194,7 @@ def report(answers: Counter[int], seconds: float, ledger: dict[str, Any], metric
             if not metrics.get("rejected_total")
             else f"{metrics['rejected_total']:.0f} refused",
         ),
+        ("went as one", f"{metrics.get('coalesced_total', 0):.0f} with another that asked for the same"),
         (
             "failures of the API",
             f"{_failures(ledger)}, cured by {metrics.get('retries_total', 0):.0f} retries",

@@ -103,9 +103,9 @@ class File:
 
     def unpark(self, now: float) -> None:
         """Note that it may have room again."""
-        if self.parked_at is not None:
-            self._blocked[self.parked_at] += now - self._parked_since
-            self.parked_at = None
+        assert self.parked_at is not None, "who is parked nowhere comes back from nowhere"
+        self._blocked[self.parked_at] += now - self._parked_since
+        self.parked_at = None
 
     def blocked(self, now: float) -> Mapping[Lane, float]:
         """Return for how many seconds each lane has had no room, in all."""

@@ -129,12 +129,10 @@ class Line:
                 seen |= part.keys()
                 yield list(part.values())
 
-    def with_(self, place: Place, now: float) -> list[FairQueue]:
-        """Return copies of the queues that a place has to do with, and let it join them if it is new."""
-        queues = {one: queue.copy(now) for one, queue in self._connected(place.lanes).items()}
-        queue = queues.setdefault(place.credential, FairQueue(self._rules))
-        if place not in self._places:
-            queue.join(place, now)
+    def joined_by(self, newcomer: Place, now: float) -> list[FairQueue]:
+        """Return copies of the queues that a newcomer would have to do with, the newcomer in line."""
+        queues = {one: queue.copy(now) for one, queue in self._connected(newcomer.lanes).items()}
+        queues.setdefault(newcomer.credential, FairQueue(self._rules)).join(newcomer, now)
         return list(queues.values())
 
     def waits(self, credential: str | None, caller: str) -> bool:

@@ -39,10 +39,10 @@ class Prospects:
         self._outlook = outlook
         self._recent: dict[tuple[Hashable, ...], _Known] = {}
 
-    def start(self, place: Place, now: float) -> float:
-        """Return when this one would go, whether it waits already or not."""
-        starts = forecast(self._line.with_(place, now), self._outlook, now)
-        return next(start.at for start in starts if start.place is place)
+    def start(self, newcomer: Place, now: float) -> float:
+        """Return when a newcomer would go."""
+        starts = forecast(self._line.joined_by(newcomer, now), self._outlook, now)
+        return next(start.at for start in starts if start.place is newcomer)
 
     def late_start(self, newcomer: Place, now: float) -> float | None:
         """Return when a newcomer would go if that is after its deadline; None if it is in time."""

@@ -304,20 +304,10 @@ def test_a_newcomer_joins_copies_of_what_it_has_to_do_with() -> None:
     join(line, 1, (A,), credential="a")
     join(line, 2, (C,), credential="c")
     newcomer = Place(9, (A, B), credential="new")
-    assert tickets(list(line.with_(newcomer, 0.0))) == [1, 9]
-    assert tickets(list(line.with_(Place(9, (C,), credential="c"), 0.0))) == [2, 9]
-    assert tickets(list(line.with_(Place(9, (B,), credential="a"), 0.0))) == [9]
+    assert tickets(list(line.joined_by(newcomer, 0.0))) == [1, 9]
+    assert tickets(list(line.joined_by(Place(9, (C,), credential="c"), 0.0))) == [2, 9]
+    assert tickets(list(line.joined_by(Place(9, (B,), credential="a"), 0.0))) == [9]
     assert (len(line), line.everybody()[0].ticket, newcomer.gone) == (2, 1, False)
-
-
-def test_who_waits_already_does_not_join_the_copies_twice() -> None:
-    line = new()
-    place = join(line, 1)
-    park(line, A)
-    (queue,) = line.with_(place, 0.0)
-    assert tickets([queue]) == [1]
-    assert queue.next(0.0) is place
-    assert line.next(0.0) is None
 
 
 steps = st.lists(
