@@ -7,13 +7,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from proxy.config_values import Part, PathPattern, Seconds, apart, some
+from proxy.config_values import CallerName, Part, PathPattern, Product, Seconds, apart, some
 
 
 class Caller(Part):
     """Somebody who takes turns with others that use the same key."""
 
-    name: Annotated[str, Field(pattern=r"^[!-~]([ -~]{0,62}[!-~])?$")]
+    name: CallerName
     """What it says in `Avala-Proxy-Client`, else its token's name, else its address."""
     weight: Annotated[float, Field(ge=0.01, le=100)]
     """Turns that it gets for each one of a caller that is not named here."""
@@ -22,7 +22,7 @@ class Caller(Part):
 class Family(Part):
     """Software that is known to take interim responses."""
 
-    agent: Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")]
+    agent: Product
     """A product in its User-Agent, without the version."""
     status: Literal[100, 102]
     """Which one it takes: 100 Continue, or 102 Processing."""

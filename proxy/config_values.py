@@ -39,6 +39,7 @@ SHORTEST_TOKEN = 16
 
 _SHOWN = re.compile(rf"[!-~]{{{SHORTEST_TOKEN},1024}}")
 _KEY = re.compile(r"[!-~]{1,4096}")
+CALLER = re.compile(r"[!-~](?:[ -~]{0,62}[!-~])?")
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -121,6 +122,20 @@ def header_name(text: str) -> str:
     """Check a header name (a token of RFC 9110 §5.6.2)."""
     if _TOKEN.fullmatch(text) is None:
         raise ValueError("a header name, such as X-Avala-Api-Key")
+    return text
+
+
+def product(text: str) -> str:
+    """Check a product of User-Agent without its version (a token of RFC 9110 §10.1.5)."""
+    if _TOKEN.fullmatch(text) is None:
+        raise ValueError("the name of a product in User-Agent, without version, such as python-httpx")
+    return text
+
+
+def caller_name(text: str) -> str:
+    """Check the name of a caller, as `Avala-Proxy-Client` may say it."""
+    if CALLER.fullmatch(text) is None:
+        raise ValueError("1 to 64 visible ASCII characters, and spaces between them")
     return text
 
 
@@ -214,6 +229,8 @@ Token = Annotated[SecretStr, AfterValidator(token)]
 Address = Annotated[str, AfterValidator(address)]
 BaseUrl = Annotated[str, AfterValidator(base_url)]
 HeaderNames = Annotated[tuple[Annotated[str, AfterValidator(header_name)], ...], some("header name")]
+Product = Annotated[str, AfterValidator(product)]
+CallerName = Annotated[str, AfterValidator(caller_name)]
 Method = Annotated[str, AfterValidator(method)]
 PathPattern = Annotated[str, AfterValidator(path_pattern)]
 

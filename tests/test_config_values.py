@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from proxy import config_values as values
+from proxy.config import Caller, Queue
 
 
 @pytest.mark.parametrize(
@@ -166,3 +167,27 @@ def test_a_file_is_one_that_can_be_read(tmp_path: Path) -> None:
     for text in (str(tmp_path / "missing"), str(tmp_path), ""):
         with pytest.raises(values.UnfitError, match="is no file that can be read"):
             values.readable_file(text)
+
+
+@pytest.mark.parametrize("text", ["a", "nightly import", "192.0.2.1", "!" + " " * 62 + "~", "x" * 64])
+def test_a_caller_is_named_by_what_can_be_seen(text: str) -> None:
+    assert values.caller_name(text) == text
+
+
+@pytest.mark.parametrize("text", ["", " a", "a ", "x" * 65, "naïve", "a\tb", "a\n"])
+def test_a_caller_that_no_header_could_name_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="1 to 64 visible ASCII characters"):
+        values.caller_name(text)
+
+
+def test_a_product_is_named_without_its_version() -> None:
+    assert values.product("python-httpx") == "python-httpx"
+    for text in ("", "node/20", "my service", "node\n"):
+        with pytest.raises(ValueError, match="such as python-httpx"):
+            values.product(text)
+
+
+def test_a_caller_has_one_weight() -> None:
+    Queue(callers=(Caller(name="a", weight=2.0), Caller(name="b", weight=0.01)))
+    with pytest.raises(ValueError, match="has the name a twice"):
+        Queue(callers=(Caller(name="a", weight=2.0), Caller(name="a", weight=3.0)))

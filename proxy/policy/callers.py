@@ -5,10 +5,9 @@ the name of the token that it showed, else its address. Names are taken on trust
 may use all of its budget.
 """
 
-import re
-
 import http_sf
 
+from proxy.config_values import CALLER
 from proxy.messages import Headers
 
 CLIENT_HEADER = b"avala-proxy-client"
@@ -17,8 +16,6 @@ PRIORITY_HEADER = b"priority"
 MOST_URGENT, USUAL, LEAST_URGENT = 0, 3, 7
 """Urgencies of RFC 9218 section 4.1: the smaller, the more urgent."""
 
-_NAME = re.compile(r"[!-~](?:[ -~]{0,62}[!-~])?")
-
 
 def caller(headers: Headers, *, client: str | None, peer: str) -> str:
     """Name the caller: what `Avala-Proxy-Client` says, else its token's name, else its peer.
@@ -26,7 +23,7 @@ def caller(headers: Headers, *, client: str | None, peer: str) -> str:
     A field that is not 1 to 64 visible characters, with spaces between them, counts as absent.
     """
     said = (headers.get(CLIENT_HEADER) or "").strip(" \t")
-    return said if _NAME.fullmatch(said) else client or peer
+    return said if CALLER.fullmatch(said) else client or peer
 
 
 def urgency(headers: Headers) -> int:

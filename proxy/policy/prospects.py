@@ -1,7 +1,7 @@
 """Who will be too late: the only place where a forecast is held against a deadline.
 
-A forecast of 500 requests takes 5 ms, so none is made where a rough bound decides, and for a storm of
-newcomers who are all too late one is made now and then.
+A forecast of 500 requests takes 5 ms. So none is made where a rough bound decides, one serves all newcomers
+that are alike for a moment, and a storm of them does not get more than a share of the processor.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
@@ -17,6 +17,8 @@ from proxy.policy.turns import Place
 _FRESH = 0.25
 """Seconds for which a forecast for one newcomer holds for the next one like it."""
 _MANY = 1024
+_RATE, _MOST = 10_000.0, 50_000.0
+"""Places a second that forecasts for newcomers may go through (a tenth of a processor), and at once."""
 _SURE = 0.02
 """How far a forecast is trusted: a request that waits already is refused when it is late by more than this
 share of its wait, and a line whose length changed by less is still the same."""
@@ -37,6 +39,7 @@ class Prospects:
     def __init__(self, line: Line, outlook: Callable[[Lane], Outlook]) -> None:
         self._line = line
         self._outlook = outlook
+        self._allowed, self._counted = _MOST, 0.0
         self._recent: dict[tuple[Hashable, ...], _Known] = {}
 
     def start(self, newcomer: Place, now: float) -> float:
@@ -50,12 +53,19 @@ class Prospects:
             return None
         start = self._known(newcomer, now)
         if start is None or (start <= newcomer.deadline and self._is_short()):
+            if not self._affordable(now):
+                return None  # for now: all who wait are looked at together soon
             start = self._foresee(newcomer, now)
         return start if start > newcomer.deadline else None
 
     def expected(self, newcomer: Place, now: float) -> float:
-        """Return when a newcomer would go; if the line is long, by a forecast that may be a moment old."""
+        """Return when a newcomer would go; if the line is long, by a forecast that may be a moment old.
+
+        When more are asked for than can be afforded, return when it goes at the latest.
+        """
         start = None if self._is_short() else self._known(newcomer, now)
+        if start is None and not self._affordable(now):
+            start = now + self._longest_wait(newcomer.lanes, now)
         return self._foresee(newcomer, now) if start is None else start
 
     def too_late(self, now: float) -> Iterator[Start]:
@@ -79,7 +89,14 @@ class Prospects:
         # Who may go along with another is like nobody.
         return None if self._line.alike(newcomer) else max(known.start, now)
 
+    def _affordable(self, now: float) -> bool:
+        """Tell whether another forecast may be made."""
+        self._allowed = min(_MOST, self._allowed + (now - self._counted) * _RATE)
+        self._counted = now
+        return self._allowed > 0
+
     def _foresee(self, newcomer: Place, now: float) -> float:
+        self._allowed -= len(self._line)
         start = self.start(newcomer, now)
         if not self._line.alike(newcomer):
             if len(self._recent) >= _MANY:

@@ -27,7 +27,7 @@ _BEARER = re.compile(r"\b(bearer|basic)\s+[^\s\"',]+", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _WORTH_A_LOOK = frozenset({Fault.UPSTREAM, Fault.NETWORK, Fault.PROXY})
 _TROUBLE = frozenset(
-    {"few_open_files", "upstream_unreachable", "certificate_unusable", "credential_unreadable"}
+    {"few_open_files", "upstream_unreachable", "certificate_unusable", "credential_unreadable", "observing"}
 )
 _LONGEST_MESSAGE = 300
 _REPEAT = 10.0

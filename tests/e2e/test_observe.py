@@ -73,7 +73,7 @@ def ghosts_running() -> int:
 async def test_nothing_is_delayed_and_what_would_have_waited_is_told_three_times() -> None:
     async with running(LENIENT, **OBSERVE) as stack:
         (line,) = stack.lines("observing")
-        assert line["level"] == "info"
+        assert line["level"] == "warning"
         assert "queue.observe" in line["detail"]
         loop = asyncio.get_running_loop()
         began = loop.time()

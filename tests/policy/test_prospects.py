@@ -276,3 +276,20 @@ def test_whoever_is_told_to_be_too_late_does_not_go(latency: float, plan: list[S
     late = [start.place for start in watched.prospects.too_late(watched.world.now)]
     watched.world.run(math.inf)
     assert not watched.world.went.keys() & set(late)
+
+
+def test_a_storm_of_newcomers_gets_a_share_of_the_processor_and_is_let_in_for_now() -> None:
+    watched = Watched()
+    lined_up(watched.world, 101, "narrow", key="x")  # the first went at once
+
+    def looked_through(seconds: float) -> int:
+        """Let newcomers come whose forecasts serve nobody else, and count those who got one."""
+        storm = [watched.prospects.late_start(newcomer(0.5, key="x"), seconds) for _ in range(1000)]
+        assert set(storm) == {6.0, None}
+        assert storm == sorted(storm, key=lambda start: start is None)
+        return sum(start is not None for start in storm)
+
+    assert looked_through(0.0) == 500  # of 100 places each
+    assert looked_through(0.25) == 25
+    assert watched.prospects.expected(newcomer(0.5, key="x"), 0.25) == 0.25 + 101 * 6.0, "at the latest"
+    assert watched.prospects.expected(newcomer(0.5, key="x"), 0.5) == 6.0
