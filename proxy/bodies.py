@@ -6,6 +6,7 @@ from proxy.errors import UpstreamError
 from proxy.messages import Begun, Bytes, Response, ResponseBody
 
 _KEEP = 1024 * 1024
+"""Bytes of an answer that is kept while another attempt is made."""
 
 
 async def begin(body: ResponseBody, most: int) -> Bytes | Begun:

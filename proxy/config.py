@@ -4,9 +4,8 @@ It stands on the lowest floor because every floor takes its part of the settings
 read here but by `load`; making `Settings` reads nothing. All durations are seconds, all sizes bytes.
 
 The limits are in `config_limits`, the line before them in `config_queue`, the tables of the client's side in
-`config_serving`; the rules for single
-values in `config_values` and `config_places`, the sources in `config_sources`, the words for people in
-`config_report`.
+`config_serving`; the rules for single values in `config_values` and `config_places`, the sources in
+`config_sources`, the words for people in `config_report`.
 """
 
 from collections.abc import Mapping
