@@ -31,7 +31,19 @@ _REVIEW = 1.0
 class _Waiter(Place):
     __slots__ = ("future", "request")
     future: "asyncio.Future[Turn | Party]"
-    request: Request
+
+    def __init__(self, request: Request, lanes: Lanes, key: Hashable) -> None:
+        super().__init__(
+            request.ticket,
+            lanes,
+            credential=request.credential,
+            caller=request.caller,
+            urgency=request.urgency,
+            arrived=request.arrived,
+            deadline=request.deadline,
+            key=key,
+        )
+        self.request = request
 
 
 class Admission:
@@ -119,14 +131,14 @@ class Admission:
             outcome = await self._ledger.take(lanes)
             if not isinstance(outcome, Busy):
                 return Turn(self._ledger, outcome, "none", request.deadline)
-        waiter = _waiter(request, lanes, key)
+        waiter = _Waiter(request, lanes, key)
         self._refuse_if_hopeless(waiter, again)
         return await self._wait(waiter)
 
     def expected_wait(self, request: Request, lanes: Lanes) -> float:
         """Return the seconds that a request would wait, if it came now."""
         now = self._clock.now()
-        return self._prospects.expected(_waiter(request, lanes, None), now) - now if lanes else 0.0
+        return self._prospects.expected(_Waiter(request, lanes, None), now) - now if lanes else 0.0
 
     def _refuse_if_hopeless(self, newcomer: Place, again: bool) -> None:
         now = self._clock.now()
@@ -268,21 +280,6 @@ class Admission:
         if self._dispatcher is not None:
             self._dispatcher.cancel()
             await asyncio.gather(self._dispatcher, return_exceptions=True)
-
-
-def _waiter(request: Request, lanes: Lanes, key: Hashable) -> _Waiter:
-    waiter = _Waiter(
-        request.ticket,
-        lanes,
-        credential=request.credential,
-        caller=request.caller,
-        urgency=request.urgency,
-        arrived=request.arrived,
-        deadline=request.deadline,
-        key=key,
-    )
-    waiter.request = request
-    return waiter
 
 
 def _stopping() -> ShuttingDown:

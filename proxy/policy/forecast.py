@@ -39,7 +39,7 @@ def forecast(queues: Sequence[FairQueue], outlook: Callable[[Lane], Outlook], no
                 queue.passed_over(place, now)
                 yield Start(place, asked[place.key])
             elif (until := rooms.ready(place)) > now:
-                parked.add(until, queue.file(place.lanes), queue)
+                parked.add(until, queue.file(place.lanes), queue, now)
             elif place.deadline < now:
                 queue.passed_over(place, now)
                 yield Start(place, now)
@@ -86,9 +86,9 @@ class _Parked:
         self._files: list[tuple[float, int, File, FairQueue]] = []
         self._numbers = itertools.count()
 
-    def add(self, until: float, file: File, queue: FairQueue) -> None:
-        """Park a file."""
-        file.parked_at = file.lanes[0]
+    def add(self, until: float, file: File, queue: FairQueue, now: float) -> None:
+        """Park a file; at which of its lanes makes no difference here."""
+        file.park(file.lanes[0], now)
         heapq.heappush(self._files, (until, next(self._numbers), file, queue))
 
     def next(self, now: float) -> tuple[float, list[FairQueue]]:
@@ -98,6 +98,6 @@ class _Parked:
             now = max(now, self._files[0][0])
         while self._files and self._files[0][0] <= now:
             *_, file, queue = heapq.heappop(self._files)
-            file.parked_at = None
+            file.unpark(now)
             queues[queue] = None
         return now, list(queues)

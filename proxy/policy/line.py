@@ -96,6 +96,10 @@ class Line:
             del self._ready[credential]
             self._ready[credential] = None
 
+    def has_like(self, newcomer: Place) -> bool:
+        """Tell whether somebody waits for the same answer as a newcomer."""
+        return newcomer.key in self._alike
+
     def alike(self, place: Place) -> list[Place]:
         """Return the others who wait for the same answer."""
         return [other for other in self._alike.get(place.key, ()) if other is not place]

@@ -40,10 +40,8 @@ class Outlook:
 
     def ready(self) -> float:
         """Return when a slot can be taken; -inf if there is one."""
-        while len(self._releases) > self._size:
-            heapq.heappop(
-                self._releases
-            )  # more are held than there may be: the first to come back frees none
+        while len(self._releases) > self._size:  # the first to come back frees none
+            heapq.heappop(self._releases)
         free_at = -math.inf if len(self._releases) < self._size else self._releases[0]
         return max(free_at, self._paused_until)
 

@@ -30,7 +30,6 @@ class _Known(NamedTuple):
     start: float
     until: float
     waiting: int
-    changes: float
 
 
 class Prospects:
@@ -84,10 +83,12 @@ class Prospects:
     def _known(self, newcomer: Place, now: float) -> float | None:
         """Return when another like this one would go, as foreseen a moment ago; None if it was not."""
         known = self._recent.get(self._like(newcomer))
-        if known is None or known.until <= now or abs(len(self._line) - known.waiting) > known.changes:
+        if known is None or known.until <= now:
+            return None
+        if abs(len(self._line) - known.waiting) > known.waiting * _SURE:
             return None
         # Who may go along with another is like nobody.
-        return None if self._line.alike(newcomer) else max(known.start, now)
+        return None if self._line.has_like(newcomer) else max(known.start, now)
 
     def _affordable(self, now: float) -> bool:
         """Tell whether another forecast may be made."""
@@ -98,11 +99,10 @@ class Prospects:
     def _foresee(self, newcomer: Place, now: float) -> float:
         self._allowed -= len(self._line)
         start = self.start(newcomer, now)
-        if not self._line.alike(newcomer):
+        if not self._line.has_like(newcomer):
             if len(self._recent) >= _MANY:
                 self._recent.clear()
-            waiting = len(self._line)
-            self._recent[self._like(newcomer)] = _Known(start, now + _FRESH, waiting, waiting * _SURE)
+            self._recent[self._like(newcomer)] = _Known(start, now + _FRESH, len(self._line))
         return start
 
     def _like(self, newcomer: Place) -> tuple[Hashable, ...]:
