@@ -46,7 +46,7 @@ from proxy.policy.routes import RouteTable
 from proxy.policy.wire import RequestRules
 from proxy.reception import Reception
 from proxy.sockets import CannotListen, Sockets
-from proxy.state import LimitState, State
+from proxy.state import State
 from proxy.telemetry.logs import Logs, configure, quiet_stdlib
 from proxy.telemetry.metrics import Metrics
 from proxy.tls import Certificates, Unusable
@@ -230,30 +230,14 @@ class App:
 
     def state(self) -> State:
         """Return what the proxy is doing now."""
-        left: dict[str, int] = {}
-        paused: dict[str, float] = {}
-        for lane, remaining, pause in self._ledger.lanes():
-            left[lane.limit] = min(remaining, left.get(lane.limit, remaining))
-            paused[lane.limit] = max(pause, paused.get(lane.limit, 0.0))
-        queued: dict[str, int] = {}
-        for lane, count in self._admission.line.depths():
-            queued[lane.limit] = queued.get(lane.limit, 0) + count
-        limits = tuple(
-            LimitState(
-                name=limit.name,
-                capacity=limit.size,
-                remaining=left.get(limit.name, limit.size),
-                queued=queued.get(limit.name, 0),
-                paused=paused.get(limit.name, 0.0) > 0,
-            )
-            for limit in self.settings.limits
-        )
-        return State(
-            limits=limits,
+        line = self._admission.line
+        return State.of(
+            self.settings.limits,
+            [(lane.limit, left, pause) for lane, left, pause in self._ledger.lanes()],
+            [(lane.limit, count) for lane, count in line.depths()],
             in_flight=self._front.in_flight,
-            queued=len(self._admission.line),
+            queued=len(line),
             draining=self._front.draining,
-            pauses={name: round(seconds, 3) for name, seconds in paused.items() if seconds > 0},
         )
 
     def warn_of_files(self, shortage: str) -> None:

@@ -160,7 +160,7 @@ class Front:
             failed = UpstreamFailed(error)
             self._events(BrokenOff(request.route, failed.error_class, FAULT_OF[failed.error_class]))
             raise failed from error
-        said = describe.forwarded(response.status), self._timing(account)
+        said = describe.forwarded(response.status), describe.timing(account)
         fields = describe.additions(
             downward(response),
             describe=said if self._headers.describe else None,
@@ -185,7 +185,7 @@ class Front:
             "Server": "avala-proxy",  # else aiohttp names itself and its version
             "X-Request-Id": request.id,
             "Proxy-Status": describe.made_here(refusal.proxy_status).decode(),
-            "Server-Timing": self._timing(account).decode(),
+            "Server-Timing": describe.timing(account).decode(),
         }
         if refusal.retry_after is not None:
             headers["Retry-After"] = str(refusal.retry_after)
@@ -201,16 +201,6 @@ class Front:
         if last:
             answer.force_close()
         return answer
-
-    @staticmethod
-    def _timing(account: Account) -> bytes:
-        return describe.timing(
-            waited=account.waited,
-            upstream=account.upstream,
-            attempts=account.attempts,
-            coalesced=account.coalesced,
-            would_wait=account.would_wait,
-        )
 
     @staticmethod
     def _abort(http: web.BaseRequest, account: Account, error_class: ErrorClass) -> None:

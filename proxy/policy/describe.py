@@ -1,5 +1,6 @@
 """What the proxy says of itself on an answer: who made it, and where the time went."""
 
+from proxy.account import Account
 from proxy.policy.headers import NAME, Fields
 
 
@@ -13,20 +14,18 @@ def forwarded(status: int) -> bytes:
     return b"%b; received-status=%d" % (NAME, status)
 
 
-def timing(
-    *, waited: float, upstream: float, attempts: int, coalesced: bool, would_wait: float | None
-) -> bytes:
+def timing(account: Account) -> bytes:
     """Tell where the time went, in milliseconds (https://www.w3.org/TR/server-timing/); seconds come in.
 
-    `coalesced`: the call was another one's, who asked for the same. `would_wait`: what it would have waited
+    It also tells whether the call was another one's, who asked for the same, and what would have been waited
     in line, where nothing is held.
     """
-    queue, call = round(waited * 1000, 1), round(upstream * 1000, 1)
-    said = f'queue;dur={queue}, upstream;dur={call}, retries;desc="{max(attempts - 1, 0)}"'
-    if coalesced:
+    queue, call = round(account.waited * 1000, 1), round(account.upstream * 1000, 1)
+    said = f'queue;dur={queue}, upstream;dur={call}, retries;desc="{max(account.attempts - 1, 0)}"'
+    if account.coalesced:
         said += ", coalesced"
-    if would_wait is not None:
-        said += f", would-wait;dur={round(would_wait * 1000, 1)}"
+    if account.would_wait is not None:
+        said += f", would-wait;dur={round(account.would_wait * 1000, 1)}"
     return said.encode("ascii")
 
 

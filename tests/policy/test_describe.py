@@ -2,6 +2,7 @@
 
 import pytest
 
+from proxy.account import Account
 from proxy.policy import describe
 
 FIELDS = ((b"via", b"1.1 cdn"), (b"A", b"1"))
@@ -13,9 +14,9 @@ def test_who_made_an_answer_is_said_in_the_words_of_rfc_9209() -> None:
 
 
 def test_time_is_told_in_milliseconds_and_the_first_attempt_is_no_retry() -> None:
-    said = describe.timing(waited=1.23456, upstream=0.05, attempts=3, coalesced=False, would_wait=None)
+    said = describe.timing(Account(waited=1.23456, upstream=0.05, attempts=3))
     assert said == b'queue;dur=1234.6, upstream;dur=50.0, retries;desc="2"'
-    said = describe.timing(waited=0, upstream=0, attempts=0, coalesced=False, would_wait=None)
+    said = describe.timing(Account())
     assert said.endswith(b'retries;desc="0"')
 
 
@@ -31,7 +32,9 @@ def test_time_is_told_in_milliseconds_and_the_first_attempt_is_no_retry() -> Non
 def test_it_tells_whether_the_call_was_anothers_and_what_would_have_been_waited(
     coalesced: bool, would_wait: float | None, end: bytes
 ) -> None:
-    said = describe.timing(waited=0, upstream=0, attempts=1, coalesced=coalesced, would_wait=would_wait)
+    said = describe.timing(
+        Account(waited=0, upstream=0, attempts=1, coalesced=coalesced, would_wait=would_wait)
+    )
     assert said == b'queue;dur=0, upstream;dur=0, retries;desc="0"' + end
 
 
