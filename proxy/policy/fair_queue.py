@@ -69,7 +69,8 @@ class FairQueue:
                 others = [file for file in files if not owed.isdisjoint(file.lanes)]
                 offer = self._best(others, AGED, now) or offer
             return offer.place
-        return None
+        # An offer that was mended on the way may stand at a level that had been passed.
+        return self.next(now) if files else None
 
     def took(self, place: Place, now: float) -> File:
         """Note that this one, which was next, has its turn; it is in line no more."""

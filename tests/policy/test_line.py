@@ -376,3 +376,13 @@ def test_nobody_is_lost_and_each_callers_requests_keep_their_order(
         last[like] = head.ticket
     assert not waiting
     assert remembers_nothing(line)
+
+
+def test_who_is_behind_one_with_an_older_ticket_that_came_later_and_left_is_not_lost() -> None:
+    line = Line(Rules(1.0))
+    first = Place(4, (A,), caller="a", urgency=7, arrived=0.0)
+    later = Place(-5, (A,), caller="a", urgency=7, arrived=5.0)
+    line.join(first, 0.0)
+    line.join(later, 5.0)
+    line.leave(later)
+    assert line.next(5.0) is first
