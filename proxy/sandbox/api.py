@@ -24,12 +24,13 @@ from proxy.sandbox import errors, fault_answers, wire
 from proxy.sandbox.callers import ANONYMOUS, Caller, identify
 from proxy.sandbox.calls import Body, Call, Sleep, World
 from proxy.sandbox.endpoints import NOWHERE, SAFE, Access, Endpoint, find
-from proxy.sandbox.faults import Fault, FaultChooser, parse_fault
+from proxy.sandbox.faults import UNANSWERED, Fault, FaultChooser, FaultPlan, parse_fault
 from proxy.sandbox.ledger import Entry, Ledger
 from proxy.sandbox.replies import AnyReply, Reply, json_reply
 from proxy.sandbox.settings import SandboxSettings
 from proxy.sandbox.store import Store
 from proxy.sandbox.throttle import Permit, Throttles
+from proxy.sandbox.tuning import Tuning
 
 KEY_HEADER = "X-Avala-Api-Key"
 FAULT_HEADER = "X-Sandbox-Fault"
@@ -83,7 +84,9 @@ class Api:
         self._sleep = sleep
         self._world = World(settings, Store(), sleep)
         self._throttles = Throttles(settings.scaled_limits(), ledger.saw)
-        self._chooser = FaultChooser(settings.faults, settings.after_share, rng)
+        plan = FaultPlan(settings.faults, settings.retry_after)
+        self._chooser = FaultChooser(plan, settings.after_share, rng)
+        self.tuning = Tuning(settings, self._throttles, self._chooser)
 
     async def respond(self, request: web.BaseRequest) -> web.StreamResponse:
         """Serve one request, and see to it that the ledger tells how it ended."""
@@ -180,12 +183,22 @@ class Api:
         exchange.entry.fault = fault.name
         if fault.name == "slow":
             await self._sleep(self._settings.slow_seconds if fault.seconds is None else fault.seconds)
+        if fault.name == "hang":
+            await self._hang(fault.seconds)
         reply = self._run(exchange, body) if fault.executes else None
-        if fault.name == "reset":
+        if fault.name in UNANSWERED:
             return None
         if reply is not None and not fault.after:
             return reply
-        return fault_answers.answer(fault, exchange.request.method, self._wall(), self._settings.retry_after)
+        retry_after = self._chooser.plan.retry_after
+        return fault_answers.answer(fault, exchange.request.method, self._wall(), retry_after)
+
+    async def _hang(self, seconds: float | None) -> None:
+        if seconds is None:
+            # What nobody settles ends with the task: the client leaves, or the server stops.
+            await asyncio.get_running_loop().create_future()
+        else:
+            await self._sleep(seconds)
 
     def _run(self, exchange: Exchange, body: Body) -> AnyReply:
         request, endpoint = exchange.request, exchange.endpoint

@@ -28,7 +28,7 @@ class ApiError(Exception):
 class Throttled(ApiError):
     """A refusal by a throttle; knows which one."""
 
-    def __init__(self, scope: str, wait: float) -> None:
+    def __init__(self, scope: str, wait: float | None) -> None:
         super().__init__(throttled(wait))
         self.scope = scope
 

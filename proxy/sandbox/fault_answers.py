@@ -15,7 +15,7 @@ RETRY_AFTER_429 = 1.0
 
 
 def answer(fault: Fault, method: str, wall: float, retry_after: float | None) -> Reply:
-    """Give the answer of a fault; `wall` is the unix time, `retry_after` the settings' default for a 503."""
+    """Give the answer of a fault; `wall` is the unix time, `retry_after` the plan's default for a 503."""
     if fault.name == "500":
         return errors.server_error()
     if fault.name in ("502", "504"):

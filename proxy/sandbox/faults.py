@@ -1,9 +1,12 @@
 """Which faults there are, how they are asked for, and which request gets one. Not what a fault answers.
 
 There are three kinds, by what they do to the operation:
-- never executed: 503, 429 and every 4xx;
+- never executed: 503, 429, every 4xx, and hang, which answers nothing either;
 - executed or not (`after`): 500, 502, 504 and reset, whose client cannot know which;
 - always executed, answered badly: slow, truncated.
+
+A request that hangs is read to its end and holds its places until its client leaves, the server stops or,
+with `seconds`, the connection is reset.
 """
 
 from __future__ import annotations
@@ -12,12 +15,14 @@ import math
 import random
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 EITHER_SIDE = frozenset({"500", "502", "504", "reset"})
 """Faults that can strike before the operation or after it."""
 ALWAYS_EXECUTED = frozenset({"slow", "truncated"})
 """Faults that never keep the operation from being done."""
+UNANSWERED = frozenset({"hang", "reset"})
+"""Faults that send no answer: all there is to see of them is the end of the connection."""
 CODES = ("plan_insufficient", "scope_required")
 
 _OPTIONS: Mapping[str, frozenset[str]] = {
@@ -29,6 +34,7 @@ _OPTIONS: Mapping[str, frozenset[str]] = {
     "reset": frozenset({"after"}),
     "truncated": frozenset(),
     "slow": frozenset({"seconds"}),
+    "hang": frozenset({"seconds"}),
     "400": frozenset(),
     "401": frozenset(),
     "403": frozenset({"code"}),
@@ -47,7 +53,7 @@ MOST_KEYS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One fault, as asked for or drawn. A figure left None is the settings' to fill in."""
+    """One fault, as asked for or drawn. A figure left None is the settings' to fill in, or the plan's."""
 
     name: str
     after: bool = False
@@ -59,7 +65,7 @@ class Fault:
     reset: float | None = None
     """Seconds ahead that `X-RateLimit-Reset` points, with no `Retry-After`."""
     seconds: float | None = None
-    """How long `slow` waits."""
+    """How long `slow` waits, and after how long `hang` gives the connection up (None: never)."""
     code: str | None = None
     """Which of the structured 403 answers."""
     times: int | None = None
@@ -152,11 +158,27 @@ def check_fault_rates(rates: Mapping[str, float]) -> None:
         raise ValueError(f"The shares of all faults together must not pass 1, and these make {total:g}.")
 
 
+@dataclass(frozen=True, slots=True)
+class FaultPlan:
+    """Which faults are drawn for requests that ask for none; raises ValueError for what cannot be."""
+
+    rates: Mapping[str, float] = field(default_factory=dict)
+    """Share of requests, 0 to 1, that get each fault, by name."""
+    retry_after: float | None = None
+    """Seconds any 503 asks to wait that was not asked for with its own; None: it does not say."""
+
+    def __post_init__(self) -> None:
+        check_fault_rates(self.rates)
+        if self.retry_after is not None and not 0 <= self.retry_after < math.inf:
+            raise ValueError(f"retry_after must be seconds, not negative, and not {self.retry_after:g}.")
+
+
 class FaultChooser:
     """Decide for each request which fault it gets: the one it asks for, else perhaps one that is drawn."""
 
-    def __init__(self, rates: Mapping[str, float], after_share: float, rng: random.Random) -> None:
-        self._rates = tuple((name, share) for name, share in rates.items() if share)
+    def __init__(self, plan: FaultPlan, after_share: float, rng: random.Random) -> None:
+        self.plan = plan
+        """May be exchanged at any time; what has been chosen stays, and so do the attempts counted."""
         self._after_share = after_share
         self._rng = rng
         self._attempts: OrderedDict[str, int] = OrderedDict()
@@ -177,10 +199,10 @@ class FaultChooser:
         return attempt
 
     def _draw(self) -> Fault | None:
-        if not self._rates:
+        if not any(self.plan.rates.values()):
             return None
         point = self._rng.random()
-        for name, share in self._rates:
+        for name, share in self.plan.rates.items():
             if point < share:
                 after = name in EITHER_SIDE and self._rng.random() < self._after_share
                 return Fault(name, after=after)

@@ -1,4 +1,4 @@
-"""How much the API allows: limits as values, their documented sizes, and how a command line writes them.
+"""How much the API allows: limits as values, their documented sizes, and how they are written as text.
 
 Only sizes live here; the counting is in `throttle.py`, and which request falls under which scope is told by
 `endpoints.py`.
@@ -66,11 +66,34 @@ def parse_limits(texts: Iterable[str]) -> dict[str, Limit]:
 
     Raises ValueError with a sentence that says what is allowed.
     """
-    limits = dict(DOCUMENTED_LIMITS)
+    return {**DOCUMENTED_LIMITS, **parse_named_limits(texts)}
+
+
+def parse_named_limits(texts: Iterable[str]) -> dict[str, Limit]:
+    """Read limits as `parse_limits` does, and give only those that are named."""
+    limits: dict[str, Limit] = {}
     for text in texts:
         scope, _, size = text.partition("=")
         limits[scope.strip()] = _parse_limit(text, scope.strip(), size.strip())
     return limits
+
+
+def check_limits(limits: Mapping[str, Limit]) -> None:
+    """Raise ValueError unless every scope is the API's, and its limit of the documented one's kind."""
+    for scope, limit in limits.items():
+        documented = DOCUMENTED_LIMITS.get(scope)
+        if type(limit) is not type(documented):
+            raise ValueError(
+                f"{limit!r} is no limit for the scope {scope!r}; the documented one is {documented!r}."
+            )
+
+
+def scaled(limits: Mapping[str, Limit], time_scale: float) -> dict[str, Limit]:
+    """Give limits as they are enforced: windows divided by `time_scale`."""
+    return {
+        scope: limit if isinstance(limit, Concurrent) else Rate(limit.requests, limit.per / time_scale)
+        for scope, limit in limits.items()
+    }
 
 
 def _parse_limit(text: str, scope: str, size: str) -> Limit:

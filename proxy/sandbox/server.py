@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
 from aiohttp import web
@@ -14,6 +14,7 @@ from proxy.sandbox.api import Api
 from proxy.sandbox.calls import Sleep
 from proxy.sandbox.control import Control
 from proxy.sandbox.ledger import Ledger
+from proxy.sandbox.limits import Limit
 from proxy.sandbox.settings import SandboxSettings
 
 SHUTDOWN_SECONDS = 0.1
@@ -34,6 +35,7 @@ class Sandbox:
     ) -> None:
         """Build one; `clock` is monotonic, `wall` is unix time, both in seconds."""
         self.settings = settings or SandboxSettings()
+        """As they were at the start."""
         self.ledger = Ledger(self.settings.ledger_size)
         self._api = Api(
             self.settings,
@@ -43,11 +45,26 @@ class Sandbox:
             rng=rng or random.Random(self.settings.seed),
             sleep=sleep,
         )
-        self._control = Control(self.settings, self.ledger)
+        self._control = Control(self.settings, self.ledger, self._api.tuning)
         self._handling: set[asyncio.Task[object]] = set()
 
     def __repr__(self) -> str:
         return f"<Sandbox {self.ledger!r}>"
+
+    def set_limits(self, limits: Mapping[str, Limit]) -> None:
+        """Change limits, by scope and before `time_scale`, from now on; the others stay as they are.
+
+        What was counted stays counted. Raises ValueError, changing nothing, for what is no limit of a scope.
+        """
+        self._api.tuning.set_limits(limits)
+
+    def set_faults(self, rates: Mapping[str, float], retry_after: float | None = None) -> None:
+        """Draw these faults from now on, in place of the former and of the former `retry_after`.
+
+        Both mean what they do in SandboxSettings: shares of requests by fault (none: no faults are drawn),
+        and the seconds a 503 asks to wait. Raises ValueError, changing nothing, for what cannot be drawn.
+        """
+        self._api.tuning.set_faults(rates, retry_after)
 
     @asynccontextmanager
     async def running(self, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[str]:
@@ -76,6 +93,6 @@ class Sandbox:
         try:
             if request.path.startswith("/api/"):
                 return await self._api.respond(request)
-            return self._control.respond(request)
+            return await self._control.respond(request)
         finally:
             self._handling.discard(task)

@@ -1,4 +1,7 @@
-"""What can be chosen about a sandbox: one frozen value, read by everything else and changed by nothing."""
+"""What can be chosen about a sandbox: one frozen value, read by everything else and changed by nothing.
+
+What changes while the sandbox runs begins as this value says, and is kept by `tuning.py`.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from proxy.sandbox.faults import check_fault_rates
-from proxy.sandbox.limits import DOCUMENTED_LIMITS, Concurrent, Limit, Rate
+from proxy.sandbox.faults import FaultPlan
+from proxy.sandbox.limits import DOCUMENTED_LIMITS, Limit, check_limits, scaled
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,18 +46,12 @@ class SandboxSettings:
     """Entries the ledger keeps; its counters never forget."""
 
     def __post_init__(self) -> None:
-        check_fault_rates(self.faults)
-        for scope, limit in self.limits.items():
-            documented = DOCUMENTED_LIMITS.get(scope)
-            if type(limit) is not type(documented):
-                raise ValueError(
-                    f"{limit!r} is no limit for the scope {scope!r}; the documented one is {documented!r}."
-                )
+        FaultPlan(self.faults, self.retry_after)  # which checks both
+        check_limits(self.limits)
         low, high = self.transit
         checks = {
             "time_scale must be above 0": self.time_scale > 0 and math.isfinite(self.time_scale),
             "after_share must lie between 0 and 1": 0 <= self.after_share <= 1,
-            "retry_after must not be negative": self.retry_after is None or self.retry_after >= 0,
             "slow_seconds must not be negative": self.slow_seconds >= 0,
             "transit must be (low, high) with 0 <= low <= high": 0 <= low <= high,
             "export_seconds must not be negative": self.export_seconds >= 0,
@@ -70,12 +67,7 @@ class SandboxSettings:
 
     def scaled_limits(self) -> dict[str, Limit]:
         """Give every scope's limit as it is enforced: windows divided by `time_scale`."""
-        return {
-            scope: limit
-            if isinstance(limit, Concurrent)
-            else Rate(limit.requests, limit.per / self.time_scale)
-            for scope, limit in {**DOCUMENTED_LIMITS, **self.limits}.items()
-        }
+        return scaled({**DOCUMENTED_LIMITS, **self.limits}, self.time_scale)
 
     @property
     def scaled_export_seconds(self) -> float:

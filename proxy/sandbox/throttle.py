@@ -5,6 +5,9 @@ times of *accepted* requests; entries no younger than the window are dropped; a 
 nothing. *All* throttles of a view are asked even when one refuses, and those that pass record: a burst
 refusal still costs one of the standard hundred. The wait told is the longest among those that refused.
 
+A limit may change while it is counted by: what was counted stays. A log that is longer than its limit now is
+full until it has shrunk below it; meanwhile `wait()` knows no time, as in DRF, and a 429 may tell none.
+
 A place of a concurrent limit is the exception to recording: it is given back when another throttle refused,
 since nothing runs that could give it back later.
 """
@@ -50,8 +53,8 @@ class Throttle(Protocol):
     def enter(self, key: str, now: float) -> Place | None:
         """Count a request, or refuse it with None."""
 
-    def wait(self, key: str, now: float) -> float:
-        """Tell a refused request how long until it may come again, seconds."""
+    def wait(self, key: str, now: float) -> float | None:
+        """Tell a refused request how long until it may come again, seconds; None when nobody knows."""
 
     def window(self, key: str, now: float) -> Window:
         """Tell how things stand, counting nothing."""
@@ -64,35 +67,37 @@ class SlidingLog:
     """DRF's SimpleRateThrottle."""
 
     def __init__(self, rate: Rate) -> None:
-        self._rate = rate
+        self.rate = rate
+        """Another one applies from the next request on. What a log has dropped does not come back."""
         self._logs: dict[str, deque[float]] = {}
         self._place = Place()
 
     def _log(self, key: str, now: float) -> deque[float]:
         log = self._logs.setdefault(key, deque())
-        while log and log[0] <= now - self._rate.per:
+        while log and log[0] <= now - self.rate.per:
             log.popleft()
         return log
 
     def enter(self, key: str, now: float) -> Place | None:
         """Record the request unless the log is full."""
         log = self._log(key, now)
-        if len(log) >= self._rate.requests:
+        if len(log) >= self.rate.requests:
             return None
         log.append(now)
         return self._place
 
-    def wait(self, key: str, now: float) -> float:
+    def wait(self, key: str, now: float) -> float | None:
         """Tell DRF's `wait()`."""
         log = self._log(key, now)
-        remaining = self._rate.per - (now - log[0]) if log else self._rate.per
-        return remaining / (self._rate.requests - len(log) + 1)
+        remaining = self.rate.per - (now - log[0]) if log else self.rate.per
+        available = self.rate.requests - len(log) + 1
+        return remaining / available if available > 0 else None
 
     def window(self, key: str, now: float) -> Window:
         """Tell how full the log is."""
         log = self._log(key, now)
-        resets_in = self._rate.per - (now - log[0]) if log else self._rate.per
-        return Window(self._rate.requests, self._rate.requests - len(log), resets_in)
+        resets_in = self.rate.per - (now - log[0]) if log else self.rate.per
+        return Window(self.rate.requests, max(0, self.rate.requests - len(log)), resets_in)
 
     def used(self, key: str) -> int:
         """Count the log."""
@@ -121,7 +126,8 @@ class Slots:
     """A limit on how many run at once."""
 
     def __init__(self, limit: Concurrent) -> None:
-        self._limit = limit
+        self.limit = limit
+        """Another one applies from the next request on; nobody is thrown out."""
         self._slots: dict[str, dict[_Slot, float]] = {}
 
     def _running(self, key: str, now: float) -> dict[_Slot, float]:
@@ -133,7 +139,7 @@ class Slots:
     def enter(self, key: str, now: float) -> Place | None:
         """Take a place unless all are taken."""
         running = self._running(key, now)
-        if len(running) >= self._limit.at_once:
+        if len(running) >= self.limit.at_once:
             return None
         slot = _Slot(running)
         running[slot] = math.inf
@@ -146,8 +152,8 @@ class Slots:
 
     def window(self, key: str, now: float) -> Window:
         """Tell how many places are taken."""
-        free = self._limit.at_once - len(self._running(key, now))
-        return Window(self._limit.at_once, free, self.wait(key, now))
+        free = max(0, self.limit.at_once - len(self._running(key, now)))
+        return Window(self.limit.at_once, free, self.wait(key, now))
 
     def used(self, key: str) -> int:
         """Count the places taken."""
@@ -182,10 +188,21 @@ class Throttles:
         }
         self._saw = saw
 
+    def resize(self, limits: Mapping[str, Limit]) -> None:
+        """Count by other limits from now on; scopes that are not named keep theirs."""
+        for scope, limit in limits.items():
+            match self._throttles[scope], limit:
+                case SlidingLog() as log, Rate():
+                    log.rate = limit
+                case Slots() as slots, Concurrent():
+                    slots.limit = limit
+                case _:
+                    raise TypeError(f"The scope {scope!r} cannot be counted by {limit!r}.")
+
     def enter(self, demands: Mapping[str, str], now: float) -> Permit:
         """Ask every scope, record where it passes; raises Throttled by the one with the longest wait."""
         permit = Permit()
-        refusals: list[tuple[float, str]] = []
+        refusals: list[tuple[float | None, str]] = []
         for scope, key in demands.items():
             throttle = self._throttles[scope]
             place = throttle.enter(key, now)
@@ -196,10 +213,16 @@ class Throttles:
                 self._saw(scope, throttle.used(key))
         if refusals:
             permit.release()
-            wait, scope = max(refusals)
+            wait, scope = max(refusals, key=_known_wait)
             raise Throttled(scope, wait)
         return permit
 
     def window(self, scope: str, key: str, now: float) -> Window:
         """Tell how a scope stands for a key, counting nothing."""
         return self._throttles[scope].window(key, now)
+
+
+def _known_wait(refusal: tuple[float | None, str]) -> tuple[float, str]:
+    """Order refusals by their waits; one that knows none comes first, since every known wait is above 0."""
+    wait, scope = refusal
+    return (0.0 if wait is None else wait, scope)

@@ -99,6 +99,11 @@ class Running:
         while not self.sandbox.ledger.entries or not self.last.body_size:  # noqa: ASYNC110 - it has no event
             await asyncio.sleep(0.001)
 
+    async def faulted(self) -> None:
+        """Wait until the last request has got its fault."""
+        while not self.sandbox.ledger.entries or not self.last.fault:  # noqa: ASYNC110 - it has no event
+            await asyncio.sleep(0.001)
+
     @asynccontextmanager
     async def raw(
         self, line: str, *headers: str, body: bytes = b""

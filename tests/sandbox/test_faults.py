@@ -7,7 +7,7 @@ import pytest
 
 from proxy.sandbox import Fault, parse_fault
 from proxy.sandbox.fault_answers import answer
-from proxy.sandbox.faults import FAULT_NAMES, MOST_KEYS, FaultChooser
+from proxy.sandbox.faults import FAULT_NAMES, MOST_KEYS, FaultChooser, FaultPlan
 
 WALL = 1_800_000_000.25
 
@@ -27,6 +27,7 @@ def test_every_fault_can_be_asked_for_by_its_bare_name(name: str) -> None:
         ("503;retry-after=date;in=2", Fault("503", retry_after=2.0, as_date=True)),
         ("429;reset=2", Fault("429", reset=2.0)),
         ("slow;seconds=0.2", Fault("slow", seconds=0.2)),
+        ("hang;seconds=3", Fault("hang", seconds=3.0)),
         ("403;code=scope_required;", Fault("403", code="scope_required")),
     ],
 )
@@ -45,6 +46,8 @@ def test_a_fault_is_read_with_its_options(text: str, fault: Fault) -> None:
         ("403;code=other", "Unknown code 'other'. Allowed are plan_insufficient, scope_required."),
         ("500;times=often", "The option 'times' takes a number that is not negative, not 'often'."),
         ("slow;seconds=-1", "The option 'seconds' takes a number"),
+        ("hang;seconds=inf", "The option 'seconds' takes a number that is not negative, not 'inf'."),
+        ("hang;after", "The fault 'hang' has no option 'after'. Allowed are seconds, times."),
     ],
 )
 def test_a_fault_that_cannot_be_read_is_told_what_is_allowed(text: str, sentence: str) -> None:
@@ -54,9 +57,8 @@ def test_a_fault_that_cannot_be_read_is_told_what_is_allowed(text: str, sentence
 
 
 def chooser(after_share: float = 0.5, **rates: float) -> FaultChooser:
-    return FaultChooser(
-        {name.lstrip("_"): rate for name, rate in rates.items()}, after_share, random.Random(7)
-    )
+    plan = FaultPlan({name.lstrip("_"): rate for name, rate in rates.items()})
+    return FaultChooser(plan, after_share, random.Random(7))
 
 
 def test_faults_are_drawn_by_their_shares_and_strike_after_by_theirs() -> None:
@@ -71,6 +73,23 @@ def test_faults_are_drawn_by_their_shares_and_strike_after_by_theirs() -> None:
 
 def test_nothing_is_drawn_without_rates() -> None:
     assert chooser().choose(None, "key") is None
+
+
+def test_another_plan_is_drawn_by_at_once_and_forgets_no_attempts() -> None:
+    choose, fault = chooser(_503=1.0), Fault("500", times=1)
+    assert choose.choose(None, None) == Fault("503")
+    assert choose.choose(fault, "a") == fault
+    choose.plan = FaultPlan({"504": 0.0, "hang": 1.0})
+    assert choose.choose(None, None) == Fault("hang")
+    assert choose.choose(fault, "a") is None
+    choose.plan = FaultPlan()
+    assert choose.choose(None, None) is None
+
+
+@pytest.mark.parametrize("seconds", [-1.0, float("inf"), float("nan")])
+def test_a_plan_refuses_a_retry_after_that_is_no_time(seconds: float) -> None:
+    with pytest.raises(ValueError, match="retry_after must be seconds, not negative, and not "):
+        FaultPlan({}, seconds)
 
 
 def test_a_fault_that_is_asked_for_beats_the_draw() -> None:

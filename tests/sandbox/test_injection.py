@@ -1,10 +1,14 @@
 """Faults as a client meets them, and what the ledger says was really done."""
 
+import asyncio
+from contextlib import AsyncExitStack
+
 import aiohttp
 import pytest
 
+from proxy.sandbox import Concurrent, Sandbox
 from tests.sandbox.conftest import Serve
-from tests.sandbox.running import Running
+from tests.sandbox.running import FakeTime, Running, settings
 
 DATASET = {"name": "New", "slug": "new", "data_type": "image"}
 
@@ -61,6 +65,55 @@ async def test_slow_waits_before_the_operation(running: Running) -> None:
     assert (await running.get("/users/me/", fault="slow;seconds=0.2")).status == 200
     assert (await running.get("/users/me/", fault="slow")).status == 200
     assert running.time.slept == [0.2, 2.0]
+
+
+async def test_a_request_that_hangs_is_answered_never_and_noted_when_its_client_leaves(
+    running: Running,
+) -> None:
+    body = b'{"name":"New"}'
+    async with running.raw(
+        "POST /datasets/", "X-Sandbox-Fault: hang", f"Content-Length: {len(body)}", body=body
+    ) as (reader, _):
+        await running.faulted()
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(reader.read(1), 0.02)
+        assert running.sandbox.ledger.summary(entries=False)["in_flight"] == 1
+    await running.settled()
+    entry = running.last
+    assert (entry.status, entry.fault, entry.executed, entry.note) == (None, "hang", False, "client_gone")
+    assert entry.body_size == len(body)
+    assert running.time.slept == []
+
+
+async def test_a_request_that_hangs_for_a_time_ends_with_a_reset(running: Running) -> None:
+    async with running.raw("GET /users/me/", "X-Sandbox-Fault: hang;seconds=30") as (reader, _):
+        with pytest.raises(ConnectionResetError):
+            await reader.read()
+    assert running.time.slept == [30.0]
+    entry = running.last
+    assert (entry.status, entry.fault, entry.executed, entry.note) == (None, "hang", False, None)
+
+
+async def test_a_request_that_hangs_ends_with_the_server_and_says_so() -> None:
+    sandbox = Sandbox(settings(faults={"hang": 1.0}))
+    async with AsyncExitStack() as clients:
+        async with sandbox.running() as url:
+            client = Running(sandbox, url, aiohttp.ClientSession(), FakeTime())
+            await clients.enter_async_context(client.session)
+            reader, _ = await clients.enter_async_context(client.raw("GET /users/me/"))
+            await client.faulted()
+        assert await reader.read() == b""
+    entry = sandbox.ledger.entries[0]
+    assert (entry.status, entry.fault, entry.executed, entry.note) == (None, "hang", False, "stopped")
+
+
+async def test_a_request_that_hangs_holds_its_place(serve: Serve) -> None:
+    running = await serve(limits={"exports": Concurrent(1)})
+    async with running.raw("POST /exports/", "X-Sandbox-Fault: hang"):
+        await running.faulted()
+        assert (await running.post("/exports/", json={"dataset": "d"})).status == 429
+    await running.settled()
+    assert (await running.post("/exports/", json={"dataset": "d"})).status == 201
 
 
 async def test_only_the_first_attempts_of_a_key_fail(running: Running) -> None:

@@ -80,6 +80,7 @@ def test_a_fault_rate_that_cannot_be_read_is_told_what_is_allowed(texts: list[st
         {"time_scale": 0.0},
         {"after_share": 1.1},
         {"retry_after": -1.0},
+        {"retry_after": float("inf")},
         {"slow_seconds": -1.0},
         {"transit": (0.2, 0.1)},
         {"export_seconds": -1.0},

@@ -143,6 +143,115 @@ def test_a_full_concurrent_limit_without_a_known_end_asks_for_one_second() -> No
     assert refused.value.reply.headers["Retry-After"] == "1"
 
 
+def test_a_smaller_rate_refuses_until_the_log_has_shrunk_below_it() -> None:
+    both, _ = throttles(standard=Rate(5, 60.0))
+    for now in (0.0, 10.0, 20.0):
+        both.enter({"standard": "u"}, now)
+    both.resize({"standard": Rate(2, 60.0)})
+    assert both.window("standard", "u", 30.0) == Window(2, 0, 30.0)
+    with pytest.raises(Throttled):
+        both.enter({"standard": "u"}, 65.0)
+    assert set(both.enter({"standard": "u"}, 70.0).places) == {"standard"}
+
+
+def test_a_log_longer_than_its_rate_knows_no_wait_and_the_refusal_tells_none() -> None:
+    both, _ = throttles(standard=Rate(5, 60.0))
+    for _ in range(3):
+        both.enter({"standard": "u"}, 0.0)
+    both.resize({"standard": Rate(2, 60.0)})
+    with pytest.raises(Throttled) as refused:
+        both.enter({"standard": "u"}, 1.0)
+    assert refused.value.scope == "standard"
+    assert "Retry-After" not in refused.value.reply.headers
+    assert refused.value.reply.body == b'{"detail":"Request was throttled."}'
+
+
+@pytest.mark.parametrize("order", [("burst", "standard"), ("standard", "burst")])
+def test_a_throttle_that_knows_a_wait_is_told_before_one_that_knows_none(order: tuple[str, str]) -> None:
+    both, _ = throttles(standard=Rate(5, 60.0), burst=Rate(2, 1.0))
+    for _ in range(2):
+        both.enter(dict.fromkeys(order, "u"), 0.0)
+    both.resize({"standard": Rate(1, 60.0)})
+    with pytest.raises(Throttled) as refused:
+        both.enter(dict.fromkeys(order, "u"), 0.0)
+    assert refused.value.scope == "burst"
+    assert refused.value.reply.headers["Retry-After"] == "1"
+
+
+def test_a_larger_rate_lets_more_in_at_once_on_top_of_what_was_counted() -> None:
+    both, _ = throttles(standard=Rate(1, 60.0))
+    both.enter({"standard": "u"}, 0.0)
+    both.resize({"standard": Rate(3, 60.0)})
+    for _ in range(2):
+        both.enter({"standard": "u"}, 0.0)
+    with pytest.raises(Throttled):
+        both.enter({"standard": "u"}, 0.0)
+
+
+@pytest.mark.parametrize(("per", "remaining"), [(5.0, 2), (15.0, 1), (600.0, 0)])
+def test_a_window_of_another_length_keeps_the_log(per: float, remaining: int) -> None:
+    both, _ = throttles(standard=Rate(2, 60.0))
+    for now in (0.0, 10.0):
+        both.enter({"standard": "u"}, now)
+    both.resize({"standard": Rate(2, per)})
+    assert both.window("standard", "u", 20.0).remaining == remaining
+
+
+def test_fewer_places_throw_nobody_out_and_let_nobody_in_until_enough_have_left() -> None:
+    both, _ = throttles(uploads=Concurrent(3))
+    first, second, third = (both.enter({"uploads": "u"}, 0.0) for _ in range(3))
+    both.resize({"uploads": Concurrent(2)})
+    assert both.window("uploads", "u", 0.0).remaining == 0
+    first.release()
+    with pytest.raises(Throttled):
+        both.enter({"uploads": "u"}, 0.0)
+    second.release()
+    assert set(both.enter({"uploads": "u"}, 0.0).places) == {"uploads"}
+    third.release()
+    assert both.window("uploads", "u", 0.0).remaining == 1
+
+
+def test_a_scope_that_is_not_resized_keeps_its_limit() -> None:
+    both, _ = throttles(standard=Rate(9, 60.0), uploads=Concurrent(4))
+    both.resize({"uploads": Concurrent(1)})
+    assert both.window("standard", "u", 0.0).limit == 9
+    assert both.window("uploads", "u", 0.0).limit == 1
+
+
+@pytest.mark.parametrize("limits", [{"standard": Concurrent(1)}, {"uploads": Rate(1, 1.0)}])
+def test_a_scope_cannot_be_resized_to_a_limit_of_another_kind(limits: dict[str, Rate | Concurrent]) -> None:
+    both, _ = throttles(standard=Rate(9, 60.0), uploads=Concurrent(4))
+    with pytest.raises(TypeError, match="cannot be counted by"):
+        both.resize(limits)
+
+
+@given(
+    steps=st.lists(
+        st.one_of(st.sampled_from([0.0, 0.01, 0.3, 1.0, 2.5]), st.integers(1, 6).map(lambda n: Rate(n, 2.0))),
+        max_size=80,
+    )
+)
+def test_under_moving_limits_the_log_decides_as_a_naive_list_by_the_limit_of_the_moment(
+    steps: list[float | Rate],
+) -> None:
+    both, _ = throttles(burst=Rate(3, 2.0))
+    rate, accepted, now = Rate(3, 2.0), list[float](), 0.0
+    for step in steps:
+        if isinstance(step, Rate):
+            rate = step
+            both.resize({"burst": rate})
+            continue
+        now += step
+        inside = [time for time in accepted if time > now - rate.per]
+        assert both.window("burst", "u", now).remaining == max(0, rate.requests - len(inside))
+        if len(inside) < rate.requests:
+            both.enter({"burst": "u"}, now)
+            accepted.append(now)
+        else:
+            with pytest.raises(Throttled):
+                both.enter({"burst": "u"}, now)
+
+
 def test_the_window_of_an_unknown_key_is_empty_and_asking_counts_nothing() -> None:
     log = SlidingLog(Rate(3, 60.0))
     assert log.window("k", 5.0) == Window(3, 3, 60.0)
