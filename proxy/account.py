@@ -9,6 +9,8 @@ from proxy.errors import ErrorClass, Fault
 class Account:
     """Attempts, and where the time went (seconds); `limit` held it, and the last attempt was of this class.
 
+    `probes` of the attempts were made to see if an upstream that failed is back.
+
     `coalesced` says that it went along with another request that asked for the same; `would_wait` is what it
     would have waited in line where nothing is held (None: things are).
     """
@@ -21,10 +23,12 @@ class Account:
     fault: Fault = Fault.NONE
     coalesced: bool = False
     would_wait: float | None = None
+    probes: int = 0
 
     def share(self, other: "Account") -> None:
         """Take over what an exchange cost that was this one's too."""
         self.attempts += other.attempts
+        self.probes += other.probes
         self.waited += other.waited
         self.upstream += other.upstream
         self.error_class, self.fault = other.error_class, other.fault

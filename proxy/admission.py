@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 
 from proxy.clock import Clock
 from proxy.config import Queue
-from proxy.errors import QueueFull, QueueTimeout, Refusal, ShuttingDown
+from proxy.errors import CircuitOpen, QueueFull, QueueTimeout, Refusal, ShuttingDown
 from proxy.messages import Request
 from proxy.pacing import Pacing
 from proxy.party import Party
@@ -25,14 +25,14 @@ from proxy.policy.turns import Place, Rules
 from proxy.turn import Busy, Ledger, Turn
 
 _REVIEW = 1.0
-"""Seconds between two looks at who will be too late; a pause is looked at when it begins."""
+"""Seconds between two looks at who will be too late; at a pause, they are looked at when it begins."""
 
 
 class _Waiter(Place):
-    __slots__ = ("future", "request")
+    __slots__ = ("cautious", "future", "request")
     future: "asyncio.Future[Turn | Party]"
 
-    def __init__(self, request: Request, lanes: Lanes, key: Hashable) -> None:
+    def __init__(self, request: Request, lanes: Lanes, key: Hashable, *, cautious: bool = False) -> None:
         super().__init__(
             request.ticket,
             lanes,
@@ -44,6 +44,7 @@ class _Waiter(Place):
             key=key,
         )
         self.request = request
+        self.cautious = cautious
 
 
 class Admission:
@@ -54,12 +55,10 @@ class Admission:
 
     def __init__(self, ledger: Ledger, pacing: Pacing, queue: Queue, clock: Clock) -> None:
         self._ledger = ledger
-        self._queue = queue
         self._clock = clock
-        self._pacing = pacing
-        weights = {caller.name: caller.weight for caller in queue.callers}
-        self._line = Line(Rules(queue.ageing, weights))
+        self._line = Line(_rules(queue))
         self._prospects = Prospects(self._line, ledger.outlook)
+        self.configure(queue, pacing)
         self._due: list[tuple[float, Lane]] = []
         self._due_at: dict[Lane, float] = {}
         self._wake = asyncio.Event()
@@ -68,6 +67,12 @@ class Admission:
         self._leaving: dict[Hashable, Turn] = {}
         self._closing = asyncio.Event()
         ledger.on_freed(self._freed)
+
+    def configure(self, queue: Queue, pacing: Pacing) -> None:
+        """Go by other settings; who waits goes on to."""
+        self._queue = queue
+        self._pacing = pacing
+        self._line.configure(_rules(queue))
 
     def __repr__(self) -> str:
         return f"<Admission {self._line!r}>"
@@ -83,10 +88,13 @@ class Admission:
         lanes: Lanes,
         *,
         again: bool = False,
+        refused: bool = False,
         key: Hashable = None,
         gathered: bool = False,
     ) -> Turn | Party:
         """Wait until the request may be sent once; `again` for a retry, which keeps the place it had.
+
+        One that the upstream `refused` before goes when it is surer not to be refused again.
 
         Those who wait with equal keys ask for the same: when one of them gets a turn, the others get its
         `Party`. Who was `gathered` with others leaves them the moment that they need to join.
@@ -97,7 +105,7 @@ class Admission:
         if (leader := self._leaving.get(key)) is not None:
             return leader.joined(request.deadline)
         entered = self._clock.now()
-        turn = await self._turn(request, lanes, again, key)
+        turn = await self._turn(request, lanes, again, refused, key)
         if isinstance(turn, Party):
             return turn
         try:
@@ -110,7 +118,7 @@ class Admission:
             raise
         if (late := self._clock.now() - request.deadline) > 0:
             await turn.end()
-            raise _too_late(late)
+            raise self._too_late(lanes, late)
         turn.waited = self._clock.now() - entered
         return turn
 
@@ -124,14 +132,16 @@ class Admission:
         finally:
             self._leaving.pop(key, None)
 
-    async def _turn(self, request: Request, lanes: Lanes, again: bool, key: Hashable) -> Turn | Party:
+    async def _turn(
+        self, request: Request, lanes: Lanes, again: bool, refused: bool, key: Hashable
+    ) -> Turn | Party:
         if self._closing.is_set():
             raise _stopping()
         if not any(self._line.ahead(lane, lanes) for lane in lanes):  # nobody to overtake
-            outcome = await self._ledger.take(lanes)
+            outcome = await self._ledger.take(lanes, cautious=refused)
             if not isinstance(outcome, Busy):
                 return Turn(self._ledger, outcome, "none", request.deadline)
-        waiter = _Waiter(request, lanes, key)
+        waiter = _Waiter(request, lanes, key, cautious=refused)
         self._refuse_if_hopeless(waiter, again)
         return await self._wait(waiter)
 
@@ -144,7 +154,7 @@ class Admission:
         now = self._clock.now()
         start = self._prospects.late_start(newcomer, now)
         if start is not None:
-            raise _too_late(start - newcomer.deadline)
+            raise self._too_late(newcomer.lanes, start - newcomer.deadline)
         if not again and len(self._line) >= self._queue.size:
             wait = self._prospects.expected(newcomer, now) - now
             raise QueueFull(
@@ -176,7 +186,7 @@ class Admission:
         self._line.leave(waiter)
         # It can only come back as a newcomer, as patient as it was.
         wait = self.expected_wait(waiter.request, waiter.lanes)
-        self._refuse(waiter, _too_late(wait - (waiter.deadline - waiter.arrived)))
+        self._refuse(waiter, self._too_late(waiter.lanes, wait - (waiter.deadline - waiter.arrived)))
 
     def _refuse(self, waiter: Place, refusal: Refusal) -> None:
         assert isinstance(waiter, _Waiter)
@@ -193,25 +203,33 @@ class Admission:
                 await self._closing.wait()
             raise _stopping()
 
-    async def pause(self, lane: Lane, seconds: float) -> None:
-        """Let nothing go in this lane for so long: the upstream refused for it."""
-        await self._ledger.pause(lane, self._clock.now() + seconds)
-        self._refuse_the_late()
-
     def _review_soon(self) -> None:
         if self._review is None:
             self._review = asyncio.get_running_loop().call_later(_REVIEW, self._look_again)
 
     def _look_again(self) -> None:
         self._review = None
-        self._refuse_the_late()
+        self.review()
         if len(self._line):
             self._review_soon()
 
-    def _refuse_the_late(self) -> None:
-        """Refuse those whose turn will come after their deadline, now that it is known."""
+    def review(self) -> None:
+        """Refuse those whose turn will come after their deadline; call when things have become worse."""
         for start in list(self._prospects.too_late(self._clock.now())):
-            self._refuse(start.place, _too_late(start.at - start.place.deadline))
+            late = start.at - start.place.deadline
+            self._refuse(start.place, self._too_late(start.place.lanes, late))
+
+    def _too_late(self, lanes: Lanes, excess: float) -> Refusal:
+        retry_after = max(1, math.ceil(excess))
+        if self._ledger.is_broken(lanes):
+            return CircuitOpen(
+                "The API fails, and is left alone until it is back; the request was not sent.",
+                retry_after=retry_after,
+            )
+        return QueueTimeout(
+            "The request would not have been sent before its deadline, because of the API's rate limits.",
+            retry_after=retry_after,
+        )
 
     def _freed(self, lanes: Lanes) -> None:
         now = self._clock.now()
@@ -252,8 +270,8 @@ class Admission:
             heapq.heappush(self._due, (busy.at, busy.lane))
 
     async def _offer(self, place: Place) -> None:
-        outcome = await self._ledger.take(place.lanes)
         assert isinstance(place, _Waiter)
+        outcome = await self._ledger.take(place.lanes, cautious=place.cautious)
         if isinstance(outcome, Busy):
             self._park(place, outcome)
         elif place.future.done():  # it left in this very moment
@@ -286,8 +304,5 @@ def _stopping() -> ShuttingDown:
     return ShuttingDown("The proxy is stopping; send the request again.", retry_after=1)
 
 
-def _too_late(excess: float) -> QueueTimeout:
-    return QueueTimeout(
-        "The request would not have been sent before its deadline, because of the API's rate limits.",
-        retry_after=max(1, math.ceil(excess)),
-    )
+def _rules(queue: Queue) -> Rules:
+    return Rules(queue.ageing, {caller.name: caller.weight for caller in queue.callers})

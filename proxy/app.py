@@ -5,58 +5,46 @@ Nothing is decided here. Who gives whom what is read off `App._build`.
 
 import asyncio
 import io
-import random
-import secrets
 import ssl
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TextIO
 
-from pydantic import SecretStr
+from aiohttp import web
 
 import proxy
 from proxy import config
-from proxy.adapters.body import Spools
+from proxy.adapters.guard import Guard
 from proxy.adapters.local_ledger import LocalLedger
-from proxy.adapters.secret_files import SecretFile
+from proxy.adapters.state_keeper import StateKeeper
 from proxy.adapters.upstream import Upstream
 from proxy.admin.handlers import Admin
 from proxy.admission import Admission
-from proxy.alive import Alive
+from proxy.assembly import Assembly, StartError, access, remembered, secret
 from proxy.clock import LoopClock
-from proxy.coalescing import Coalescing
 from proxy.config_places import parse_place
-from proxy.config_report import effective
-from proxy.config_values import SHORTEST_TOKEN, authority
-from proxy.errors import UpstreamError
-from proxy.events import Events, LifecycleChanged
-from proxy.forwarder import Forwarder
-from proxy.front import Front
-from proxy.links import Localiser
+from proxy.config_reload import taken_over
+from proxy.config_report import ConfigError, effective
+from proxy.config_values import SHORTEST_TOKEN
+from proxy.errors import Refusal, UpstreamError
+from proxy.events import BreakerChanged, Events, LifecycleChanged
 from proxy.listener import Listener
 from proxy.observation import Observation
 from proxy.pacing import Pacing
-from proxy.policy.access import Access
-from proxy.policy.alike import Alike
-from proxy.policy.arrival import Arrivals
-from proxy.policy.credentials import Credentials
+from proxy.policy.groups import Groups
 from proxy.policy.limits import LimitTable
 from proxy.policy.routes import RouteTable
-from proxy.policy.wire import RequestRules
-from proxy.reception import Reception
+from proxy.readiness import Readiness
 from proxy.sockets import CannotListen, Sockets
 from proxy.state import State
 from proxy.telemetry.logs import Logs, configure, quiet_stdlib
 from proxy.telemetry.metrics import Metrics
 from proxy.tls import Certificates, Unusable
+from proxy.traffic import Traffic
 
 _LAST_WORDS = 1.0
 """Seconds that the answers to those who are cut off may take."""
-
-
-class StartError(Exception):
-    """The proxy cannot start; the message says why and what to do."""
 
 
 class App:
@@ -65,12 +53,16 @@ class App:
     def __init__(self, settings: config.Settings, *, log_stream: TextIO | None = None) -> None:
         self.settings = settings
         self._clock = LoopClock()
-        self._limits = LimitTable(settings.limits)
         self._metrics = Metrics(settings, version=proxy.__version__)
-        self._logger = configure(settings.log, stream=log_stream or sys.stderr or io.StringIO())
-        self._events = Events(self._metrics, Logs(self._logger))
+        self._log_stream = log_stream or sys.stderr or io.StringIO()
+        self._logger = configure(settings.log, stream=self._log_stream)
+        self._logs = Logs(self._logger)
+        self._events = Events(self._metrics, self._logs)
+        self._traffic = Traffic()
         self._doors: list[Sockets] = []
         self._hurry = asyncio.Event()
+        self._retiring: set[asyncio.Task[None]] = set()
+        self._keeper: StateKeeper | None = None
         self.url = ""
         self.admin_url = ""
 
@@ -79,10 +71,10 @@ class App:
         tls = self._tls()
         self._build()
         self._restore_stdlib = quiet_stdlib(self._logger)
-        front, admin, listen = self._front, self._admin, self.settings.listen
+        admin, listen = self._admin, self.settings.listen
         try:
             urls = await self._listen(
-                Listener(front.handle, front.refuse, listen), listen.addresses, "--listen", tls
+                Listener(self._handle, self._refuse, listen), listen.addresses, "--listen", tls
             )
             (self.admin_url, *_) = await self._listen(
                 Listener(admin.handle, admin.refuse, listen), [listen.admin_address], "--admin-listen"
@@ -93,6 +85,7 @@ class App:
         self.url = urls[0]
         where = f"{', '.join(urls)} (metrics and status: {self.admin_url})"
         self._events(LifecycleChanged("listening", where))
+        self._readiness.watch()
         if self.settings.queue.observe:
             said = "Nothing is held back (queue.observe): the API's limits can be exceeded."
             self._events(LifecycleChanged("observing", said))
@@ -100,7 +93,8 @@ class App:
     def read_files(self) -> None:
         """Read certificates, keys and tokens; raises `StartError`."""
         self._tls()
-        self._access()
+        access(self.settings, self._clock, self._events)
+        self._admin_token()
 
     def _tls(self) -> ssl.SSLContext | None:
         settings, clock = self.settings.listen, self._clock
@@ -117,39 +111,38 @@ class App:
             raise StartError(f"Cannot serve TLS: {error}") from error
 
     def _build(self) -> None:
-        settings, clock = self.settings, self._clock
+        settings, clock, upstream = self.settings, self._clock, self.settings.upstream
+        self._groups = Groups(settings.breaker, settings.retry)
         self._ledger = LocalLedger(
-            self._limits, clock, transit=settings.upstream.transit, clock_drift=settings.upstream.clock_drift
+            LimitTable(settings.limits),
+            clock,
+            transit=upstream.transit,
+            clock_drift=upstream.clock_drift,
+            probe=not settings.queue.observe,
         )
+        self._guard = Guard(self._ledger, self._groups, clock, self._breaker_changed)
         self._admission = self._make_admission()
-        self._upstream = Upstream(settings.upstream, settings.headers)
-        forwarder = Forwarder(
+        self._upstream = Upstream(upstream, settings.headers)
+        self._readiness = Readiness(
+            lambda: self._upstream.resolve(), self._groups, self._traffic, clock, self._events
+        )
+        hashed_with, self._keeper = remembered(settings.state, self._ledger, clock, self._events)
+        self._assembly = Assembly(
+            clock,
+            self._events,
             self._admission,
-            self._upstream,
-            self._limits,
-            self._make_coalescing(),
-            retry=settings.retry,
-            replay=settings.body.replay,
-            clock=clock,
-            chance=random.random,
-            events=self._events,
+            self._groups,
+            RouteTable(settings.metrics.routes),
+            self._traffic,
+            hashed_with,
         )
-        routes = RouteTable(settings.metrics.routes)
-        self._front = Front(
-            self._reception(routes),
-            forwarder,
-            Localiser(settings.links, settings.upstream.base_url),
-            Alive(settings.queue.interim, self._events),
-            headers=settings.headers,
-            send_timeout=settings.listen.send_timeout,
-            routes=routes,
-            clock=clock,
-            events=self._events,
-        )
+        self._front = self._assembly.front(settings, self._upstream)
         self._admin = Admin(
             render_metrics=self._metrics.render,
             state=self.state,
-            ready=self.ready,
+            ready=self._readiness.now,
+            force=lambda group, opened: self._guard.force(group, opened=opened),
+            token=self._admin_token(),
             effective=effective(settings),
             version=proxy.__version__,
         )
@@ -158,56 +151,77 @@ class App:
         queue, pacing = self.settings.queue, Pacing(self.settings.limits)
         if queue.observe:
             return Observation(self._ledger, pacing, queue, self._clock, self._events)
-        return Admission(self._ledger, pacing, queue, self._clock)
+        return Admission(self._guard, pacing, queue, self._clock)
 
-    def _make_coalescing(self) -> Coalescing:
-        settings = self.settings.coalescing
-        if self.settings.queue.observe:
-            settings = settings.model_copy(update={"enabled": False, "routes": ()})
-        alike = Alike(settings, forwarded=self.settings.headers.forwarded)
-        return Coalescing(alike, settings.gather, self._clock)
-
-    def _reception(self, routes: RouteTable) -> Reception:
-        settings = self.settings
-        public, upstream = settings.listen.public_url, settings.upstream
-        urls = filter(None, (public, upstream.base_url))
-        return Reception(
-            settings,
-            new_spool=Spools(settings.body).new,
-            new_id=lambda: secrets.token_hex(16),
-            rules=RequestRules(settings.listen, map(authority, urls)),
-            arrivals=Arrivals(public, settings.listen.trusted_peers),
-            access=self._access(),
-            credentials=Credentials(upstream.credential_headers, secrets.token_bytes(32)),
-            routes=routes,
-            clock=self._clock,
+    def _admin_token(self) -> Callable[[], str] | None:
+        listen = self.settings.listen
+        if listen.admin_token is None and listen.admin_token_file is None:
+            return None
+        return secret(
+            listen.admin_token,
+            listen.admin_token_file,
+            self._clock,
+            self._events,
+            at_least=SHORTEST_TOKEN,
         )
 
-    def _access(self) -> Access:
-        held = self.settings.credential
-        return Access(
-            self.settings.upstream.credential_headers,
-            key=self._secret(held.value, held.file) if self.settings.holds_key else lambda: None,
-            clients=[
-                (client.name, self._secret(client.token, client.token_file, at_least=SHORTEST_TOKEN))
-                for client in self.settings.clients
-            ],
-        )
+    async def _handle(self, http: web.BaseRequest) -> web.StreamResponse:
+        return await self._front.handle(http)
 
-    def _secret(self, value: SecretStr | None, path: str | None, *, at_least: int = 1) -> Callable[[], str]:
-        if path is None:
-            assert value is not None, "the settings have one or the other"
-            return value.get_secret_value
+    def _refuse(self, http: web.BaseRequest, refusal: Refusal) -> web.StreamResponse:
+        return self._front.refuse(http, refusal)
+
+    def _breaker_changed(self, group: str, state: str) -> None:
+        self._events(BreakerChanged(group, state))
+        self._admission.review()
+
+    def reload(self, load: Callable[[], config.Settings]) -> None:
+        """Go by the settings that `load` reads, keeping what was spent; what is bad changes nothing.
+
+        Requests that are under way end as they began.
+        """
         try:
-            return SecretFile(
-                path,
-                now=self._clock.now,
-                wall=self._clock.wall,
-                told=lambda state, sentence: self._events(LifecycleChanged(state, sentence)),
-                at_least=at_least,
-            )
-        except (OSError, ValueError) as error:
-            raise StartError(str(error)) from error
+            settings, left = taken_over(self.settings, load())
+            same = (settings.upstream, settings.headers) == (self.settings.upstream, self.settings.headers)
+            upstream = self._upstream if same else Upstream(settings.upstream, settings.headers)
+            front = self._assembly.front(settings, upstream)
+        except (ConfigError, StartError) as error:
+            self._events(LifecycleChanged("reload_failed", f"Nothing was changed. {error}"))
+            return
+        self.settings, self._front = settings, front
+        self._configure()
+        if not same:
+            self._retire(self._upstream)
+            self._upstream = upstream
+        needs = f" A new start is needed for changes of: {', '.join(left)}." if left else ""
+        self._events(LifecycleChanged("reloaded", f"The configuration was read again.{needs}"))
+
+    def _configure(self) -> None:
+        """Let what outlives a reload go by the settings."""
+        settings = self.settings
+        self._ledger.configure(
+            LimitTable(settings.limits),
+            transit=settings.upstream.transit,
+            clock_drift=settings.upstream.clock_drift,
+        )
+        self._groups.configure(settings.breaker, settings.retry)
+        self._admission.configure(settings.queue, Pacing(settings.limits))
+        self._logs.use(configure(settings.log, stream=self._log_stream))
+        self._metrics.configured(settings)
+        self._admin.effective = effective(settings)
+
+    def _retire(self, upstream: Upstream) -> None:
+        """Close connections to an upstream of other settings, when nobody uses them any more."""
+
+        async def retire() -> None:
+            try:
+                await self._traffic.those_here_have_left()
+            finally:
+                await upstream.close()
+
+        task = asyncio.get_running_loop().create_task(retire())
+        self._retiring.add(task)
+        task.add_done_callback(self._retiring.discard)
 
     async def _listen(
         self, server: Listener, addresses: Sequence[str], option: str, tls: ssl.SSLContext | None = None
@@ -224,20 +238,18 @@ class App:
                 raise StartError(f"Cannot listen on {address}: {error}, with {option} {form}.") from error
         return urls
 
-    def ready(self) -> tuple[bool, str]:
-        """Tell whether new requests are welcome, and why not."""
-        return (False, "draining") if self._front.draining else (True, "serving")
-
     def state(self) -> State:
         """Return what the proxy is doing now."""
         line = self._admission.line
+        lanes = self._ledger.lanes()
         return State.of(
             self.settings.limits,
-            [(lane.limit, left, pause) for lane, left, pause in self._ledger.lanes()],
+            [(one.lane.limit, one.capacity, one.remaining, one.foreign, one.paused) for one in lanes],
             [(lane.limit, count) for lane, count in line.depths()],
-            in_flight=self._front.in_flight,
+            [(one.name, one.breaker.state, one.breaker.forced) for one in self._groups],
+            in_flight=len(self._traffic),
             queued=len(line),
-            draining=self._front.draining,
+            draining=self._traffic.draining,
         )
 
     def warn_of_files(self, shortage: str) -> None:
@@ -260,23 +272,23 @@ class App:
 
     async def stop(self, *, grace: float) -> None:
         """Stop accepting, let what is under way finish within `grace` seconds, then leave."""
-        front = self._front
-        front.draining = True
-        self._events(LifecycleChanged("draining", f"{front.in_flight} requests have {grace:g} s to finish"))
+        traffic = self._traffic
+        traffic.draining = True
+        self._events(LifecycleChanged("draining", f"{len(traffic)} requests have {grace:g} s to finish"))
         self._doors[0].shut()  # whoever watches is answered to the end
         await self._idle_or_hurry(grace)
-        unfinished = front.in_flight
+        unfinished = len(traffic)
         await self._admission.close()  # who waits, for a turn or for a retry, gets an answer
         await asyncio.sleep(0)
-        front.cut_off()
+        traffic.cut_off()
         with suppress(TimeoutError):
             async with asyncio.timeout(_LAST_WORDS):
-                await front.idle.wait()
+                await traffic.idle.wait()
         await self._close()
         self._events(LifecycleChanged("stopped", f"{unfinished} requests were cut off"))
 
     async def _idle_or_hurry(self, grace: float) -> None:
-        waits = [asyncio.ensure_future(self._front.idle.wait()), asyncio.ensure_future(self._hurry.wait())]
+        waits = [asyncio.ensure_future(self._traffic.idle.wait()), asyncio.ensure_future(self._hurry.wait())]
         await asyncio.wait(waits, timeout=grace, return_when=asyncio.FIRST_COMPLETED)
         for wait in waits:
             wait.cancel()
@@ -284,5 +296,11 @@ class App:
     async def _close(self) -> None:
         for doors in self._doors:
             await doors.close()
+        await self._readiness.close()
+        for task in self._retiring:
+            task.cancel()
+        await asyncio.gather(*self._retiring, return_exceptions=True)
         await self._upstream.close()
+        if self._keeper is not None:
+            await self._keeper.close()
         self._restore_stdlib()

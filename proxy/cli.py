@@ -69,15 +69,15 @@ def _given(**options: Any) -> dict[str, Any]:
 @_UPSTREAM
 @click.option("--observe", is_flag=True, help="Hold nothing back, and tell what would have waited.")
 def serve(path: Path | None, observe: bool, **options: Any) -> None:
-    """Run the proxy until SIGTERM or Ctrl-C."""
-    from proxy.app import StartError
+    """Run the proxy until SIGTERM or Ctrl-C; SIGHUP reads the configuration again."""
+    from proxy.assembly import StartError
     from proxy.config import load
     from proxy.config_report import ConfigError
     from proxy.process import serve
 
     try:
         overrides = _overrides(**options) | _given(queue=_given(observe=observe or None))
-        asyncio.run(serve(load(path, overrides)))
+        asyncio.run(serve(lambda: load(path, overrides)))
     except ConfigError as error:
         _fail(str(error), 2)
     except StartError as error:
@@ -93,7 +93,7 @@ def serve(path: Path | None, observe: bool, **options: Any) -> None:
 @_UPSTREAM
 def check(path: Path | None, **options: Any) -> None:
     """Validate a configuration and the files that it names, and print it; secrets are masked."""
-    from proxy.app import StartError
+    from proxy.assembly import StartError
     from proxy.config import load
     from proxy.config_report import ConfigError, effective
     from proxy.process import verify
@@ -239,7 +239,7 @@ def sandbox(
 )
 def demo(once: bool, requests: int, callers: int) -> None:
     """Send a burst through the proxy to a pretend API, and tell what happened."""
-    from proxy.app import StartError
+    from proxy.assembly import StartError
     from proxy.demo import run
 
     try:

@@ -3,9 +3,10 @@
 It stands on the lowest floor because every floor takes its part of the settings from here. Nothing is
 read here but by `load`; making `Settings` reads nothing. All durations are seconds, all sizes bytes.
 
-The limits are in `config_limits`, the line before them in `config_queue`, the tables of the client's side in
-`config_serving`; the rules for single values in `config_values` and `config_places`, the sources in
-`config_sources`, the words for people in `config_report`.
+The limits are in `config_limits`, the line before them in `config_queue`, what follows a failure in
+`config_retry`, the tables of the client's side in `config_serving`; the rules for single values in
+`config_values` and `config_places`, the sources in `config_sources`, what can change while the proxy runs in
+`config_reload`, the words for people in `config_report`.
 """
 
 from collections.abc import Mapping
@@ -28,18 +29,21 @@ from proxy.config_queue import Family as Family
 from proxy.config_queue import Interim as Interim
 from proxy.config_queue import Queue as Queue
 from proxy.config_report import ConfigError as ConfigError
+from proxy.config_retry import Breaker as Breaker
+from proxy.config_retry import Group as Group
+from proxy.config_retry import Retry as Retry
+from proxy.config_retry import RouteRepeat as RouteRepeat
 from proxy.config_serving import Client as Client
 from proxy.config_serving import Credential as Credential
 from proxy.config_serving import Headers as Headers
 from proxy.config_serving import Links as Links
 from proxy.config_serving import Listen as Listen
+from proxy.config_serving import State as State
 from proxy.config_serving import Tls as Tls
 from proxy.config_values import (
     BaseUrl,
     HeaderNames,
-    Method,
     Part,
-    PathPattern,
     Seconds,
     UnfitError,
     apart,
@@ -57,7 +61,9 @@ class Upstream(Part):
     )
     """Headers that carry the credential; the first one present counts."""
     connect_timeout: Seconds = 10.0
-    """Longest for DNS, TCP and TLS together."""
+    """Longest for DNS and TCP together, over all addresses of the name."""
+    tls_timeout: Seconds = 10.0
+    """Longest for a TLS handshake."""
     head_timeout: Seconds = 120.0
     """Longest from the request's last byte to the response head."""
     read_timeout: Seconds = 60.0
@@ -69,35 +75,13 @@ class Upstream(Part):
     clock_drift: Annotated[float, Field(ge=0, le=0.01)] = 0.0005
     """Seconds per second by which the API's clock may run slow against ours (NTP slews at most 0.0005)."""
     max_connections: Annotated[int, Field(ge=1)] = 512
-    """Connections to the API at the most; a request beyond waits for one."""
-
-
-class RouteRepeat(Part):
-    """An exception to what is safe to repeat."""
-
-    methods: tuple[Method, ...] = ()
-    """Methods in capitals; empty means all."""
-    paths: tuple[PathPattern, ...]
-    """Path patterns, as in limits."""
-    repeat: Literal["always", "never"]
-    """Whether a request here may be sent again after a failure that may have done the operation."""
-
-
-class Retry(Part):
-    """How failures that pass by themselves are tried again."""
-
-    max_retries: Annotated[int, Field(ge=0, le=20)] = 3
-    """Attempts after the first."""
-    base: Seconds = 1.0
-    """Wait before the first retry; each further one doubles it."""
-    cap: Seconds = 30.0
-    """Longest wait that doubling leads to."""
-    jitter: Annotated[float, Field(ge=0, le=1)] = 0.5
-    """A wait is lengthened at random by up to this share, and never shortened."""
-    longest_pause: Seconds = 900.0
-    """A 429 holds its limit for as long as it demands, but not longer than this."""
-    routes: tuple[RouteRepeat, ...] = ()
-    """Exceptions to what is safe to repeat; the first that matches counts."""
+    """Connections to the API at the most, and as many again for POST and PATCH; a request beyond waits."""
+    keep_alive: Seconds = 15.0
+    """Longest that a connection is kept without a request; shorter than the API's own idle timeout."""
+    connection_age: Annotated[float, Field(ge=1)] = 300.0
+    """A connection that is older is not used again, so that a changed address is followed."""
+    dns_ttl: Seconds = 30.0
+    """Longest that a looked-up address is used for new connections."""
 
 
 class Body(Part):
@@ -153,7 +137,9 @@ class Settings(BaseSettings):
     queue: Queue = Queue()
     coalescing: Coalescing = Coalescing()
     retry: Retry = Retry()
+    breaker: Breaker = Breaker()
     body: Body = Body()
+    state: State = State()
     log: Log = Log()
     metrics: Metrics = Metrics()
 

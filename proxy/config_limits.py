@@ -48,6 +48,12 @@ class Limit(Part):
     """One budget for each credential, or one for all (by our egress address, or global)."""
     match: Match = Match()
     """Which requests it applies to; everything, if empty."""
+    floor: Annotated[int, Field(ge=1)] | None = None
+    """X-RateLimit-Limit may lower `requests` to this; to a tenth, if absent."""
+    ceiling: Annotated[int, Field(ge=1)] | None = None
+    """X-RateLimit-Limit may raise `requests` to this; to ten times as many, if absent."""
+    reserve: Annotated[int, Field(ge=0)] = 0
+    """So many of `requests` are always left free, for others who use the same key."""
     pace: Pace | None = None
     """How grants that a window frees together are spread."""
 
@@ -58,18 +64,29 @@ class Limit(Part):
             raise UnfitError(
                 "is neither kind of limit, or both", "`requests` and `per`, or else `concurrent`"
             )
-        if self.pace is not None and not rate:
-            raise UnfitError(
-                "paces a limit that is not a rate", "`pace` only beside `requests` and `per`", "pace"
-            )
+        for name in ("pace", "floor", "ceiling", "reserve"):
+            if getattr(self, name) and not rate:
+                raise UnfitError("is for a rate", f"`{name}` only beside `requests` and `per`", name)
         if self.pace is not None and self.requests is not None and self.pace.burst > self.requests:
             raise UnfitError(f"is {self.pace.burst}", f"at most `requests`, {self.requests}", "pace", "burst")
+        if self.floor is not None and self.floor > self.size:
+            raise UnfitError(f"is {self.floor}", f"at most `requests`, {self.size}", "floor")
+        if self.ceiling is not None and self.ceiling < self.size:
+            raise UnfitError(f"is {self.ceiling}", f"at least `requests`, {self.size}", "ceiling")
+        if rate and self.reserve >= self.size:
+            raise UnfitError(f"is {self.reserve}", f"less than `requests`, {self.size}", "reserve")
         return self
 
     @property
     def size(self) -> int:
         """The number that the API calls X-RateLimit-Limit."""
         return self.requests or self.concurrent or 0
+
+    @property
+    def bounds(self) -> tuple[int, int]:
+        """From where to where the API may move it."""
+        least = max(1, self.size // 10) if self.floor is None else self.floor
+        return least, 10 * self.size if self.ceiling is None else self.ceiling
 
 
 _UPLOADS = ("/api/v1/uploads/**", "/api/v1/**/upload/**", "/api/v1/**/manual-upload/**")

@@ -24,6 +24,10 @@ MASK = "********"
 _MAY_BE_SECRET = re.compile(r"avk_|bearer|@|\?.*=", re.IGNORECASE)
 _NUMBER = re.compile(r"-?[0-9.]+")
 _LONGEST_SHOWN = 60
+_NEAR = 0.6
+"""So alike (0 to 1) is a key to the setting that may have been meant."""
+_TYPO = 0.8
+"""The same where secrets are: a key is repeated then, and may be one itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +78,10 @@ def unknown(path: Path, model: type[BaseModel], where: str) -> Problem:
     """Say that a key is not a setting, and which one may have been meant."""
     schema = _schema(model)
     siblings = list(_node(schema, path[:-1]).get("properties", {}))
-    if len(path) > 1 and _holds_secrets(_node(schema, path[:-1]), schema):
-        # A secret in the place of a key, as when a variable holds JSON of another shape.
-        masked = where.replace(dotted(path), dotted((*path[:-1], "…")), 1)
-        return Problem(masked, "is not a setting", f"one of {', '.join(siblings)}")
-    close = difflib.get_close_matches(str(path[-1]), siblings, n=1)
+    # A secret may stand in the place of a key, as when a variable holds JSON of another shape.
+    exposed = len(path) > 1 and _holds_secrets(_node(schema, path[:-1]), schema)
+    likeness = _TYPO if exposed else _NEAR
+    close = difflib.get_close_matches(str(path[-1]), siblings, n=1, cutoff=likeness)
     elsewhere = [leaf for leaf in leaves(model) if leaf[-1] == path[-1]]
     if elsewhere:
         allowed = f"{dotted(elsewhere[0])} (of the same name)"
@@ -86,6 +89,8 @@ def unknown(path: Path, model: type[BaseModel], where: str) -> Problem:
         allowed = f"{dotted((*path[:-1], close[0]))} (the nearest)"
     else:
         allowed = f"one of {', '.join(siblings)}" if siblings else "no keys here"
+        if exposed:
+            where = where.replace(dotted(path), dotted((*path[:-1], "…")), 1)
     return Problem(where, "is not a setting", allowed)
 
 

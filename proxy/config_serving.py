@@ -35,7 +35,11 @@ class Listen(Part):
     addresses: Annotated[tuple[Listening, ...], some(PLACE)] = ("127.0.0.1:8080",)
     """Where clients connect: HOST:PORT, https://HOST:PORT or unix:/path; several at once."""
     admin_address: Address = "127.0.0.1:9464"
-    """Where /metrics, /healthz, /readyz and /status are: HOST:PORT."""
+    """Where /metrics, /healthz, /readyz, /status and /breakers are: HOST:PORT."""
+    admin_token: Token | None = None
+    """What opens and closes breakers there: 16 characters at least. If absent, only this machine may."""
+    admin_token_file: ReadableFile | None = None
+    """A file that holds the token (instead of `admin_token`); it is read again when it changes."""
     tls: Tls = Tls()
     """The certificate of the places that begin with https://."""
     unix_mode: Annotated[str, Field(pattern=r"^0?[0-7]{3}$")] = "0660"
@@ -76,6 +80,12 @@ class Listen(Part):
     def admin_place(self) -> Place:
         """The address of the admin listener, taken apart."""
         return parse_place(self.admin_address)
+
+    @model_validator(mode="after")
+    def _one_token(self) -> Self:
+        if self.admin_token is not None and self.admin_token_file is not None:
+            raise UnfitError("has two admin tokens", "`admin_token` or else `admin_token_file`")
+        return self
 
     @model_validator(mode="after")
     def _apart(self) -> Self:
@@ -147,3 +157,10 @@ class Client(Part):
         if (self.token is None) == (self.token_file is None):
             raise UnfitError("has no token, or two", "`token` or else `token_file`")
         return self
+
+
+class State(Part):
+    """What is remembered across restarts."""
+
+    file: str | None = None
+    """A file that keeps what was spent, so that a restart does not spend it again; of one proxy alone."""

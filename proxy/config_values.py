@@ -219,6 +219,17 @@ def limit_name(text: str) -> str:
         raise UnfitError(
             'is "none"', "any other name: in metrics this one means that no limit held a request"
         )
+    if text == "breaker":
+        raise UnfitError(
+            'is "breaker"', "any other name: in metrics this one means that the breaker held a request"
+        )
+    return text
+
+
+def group_name(text: str) -> str:
+    """Check that the name of a group of routes is not taken; raises UnfitError."""
+    if text == "upstream":
+        raise UnfitError('is "upstream"', "any other name: this one is all that is in no group")
     return text
 
 

@@ -47,6 +47,7 @@ class ErrorClass(StrEnum):
     RESPONSE_INCOMPLETE = "response_incomplete"
     QUEUE_FULL = "queue_full"
     QUEUE_TIMEOUT = "queue_timeout"
+    CIRCUIT_OPEN = "circuit_open"
     REQUEST_TOO_LARGE = "request_too_large"
     BAD_REQUEST = "bad_request"
     REQUEST_TIMEOUT = "request_timeout"
@@ -67,6 +68,7 @@ PROXY_STATUS = {
     ErrorClass.RESPONSE_INCOMPLETE: "http_response_incomplete",
     ErrorClass.QUEUE_FULL: "connection_limit_reached",
     ErrorClass.QUEUE_TIMEOUT: "connection_limit_reached",
+    ErrorClass.CIRCUIT_OPEN: "destination_unavailable",
     ErrorClass.REQUEST_TOO_LARGE: "http_request_error",
     ErrorClass.BAD_REQUEST: "http_request_error",
     ErrorClass.REQUEST_TIMEOUT: "http_request_error",
@@ -205,6 +207,13 @@ class QueueTimeout(Refusal):
 
     status = 429
     error_class = ErrorClass.QUEUE_TIMEOUT
+
+
+class CircuitOpen(Refusal):
+    """The upstream fails, and the turn of this request comes, or came, after its deadline because of that."""
+
+    status = 503
+    error_class = ErrorClass.CIRCUIT_OPEN
 
 
 class ShuttingDown(Refusal):

@@ -94,6 +94,30 @@ class LimitPaused:
 
 
 @dataclass(frozen=True, slots=True)
+class LimitMoved:
+    """The upstream says that this limit is another one for some credential, or a refusal showed it."""
+
+    limit: str
+    capacity: int
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignSeen:
+    """The upstream has counted so many requests under this limit that are not ours."""
+
+    limit: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerChanged:
+    """The breaker of a group of routes is in another state: `open`, `half_open` or `closed`."""
+
+    group: str
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
 class BrokenOff:
     """A response body broke after its head had been taken for the answer."""
 
@@ -162,6 +186,9 @@ Event = (
     | RetryScheduled
     | RetryStopped
     | LimitPaused
+    | LimitMoved
+    | ForeignSeen
+    | BreakerChanged
     | BrokenOff
     | ExchangeEnded
     | Crashed

@@ -17,11 +17,20 @@ from proxy.bodies import begin, keep
 from proxy.clock import Clock
 from proxy.coalescing import Coalescing
 from proxy.errors import ErrorClass, Fault, Refusal, UpstreamError, UpstreamFailed
-from proxy.events import Admitted, AttemptEnded, Coalesced, Events, LimitPaused, RetryScheduled, RetryStopped
+from proxy.events import (
+    Admitted,
+    AttemptEnded,
+    Coalesced,
+    Events,
+    RetryScheduled,
+    RetryStopped,
+)
+from proxy.learning import Learning
 from proxy.messages import Bytes, Request, Response
 from proxy.party import Abandoned, Party
 from proxy.policy import feedback
 from proxy.policy.classify import Judgement, judge, structured_code
+from proxy.policy.groups import Groups, Health
 from proxy.policy.headers import is_json
 from proxy.policy.limits import Lanes, LimitTable
 from proxy.policy.retry import Again, Stop, decide
@@ -47,10 +56,17 @@ class Upstream(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One attempt's end; `outcome` is not closed yet."""
+    """One attempt's end; `outcome` is not closed yet. It may have `demanded` to wait for so long (seconds).
+
+    Where a limit is paused, the pause makes it wait: it is `held`. A `probe` was made to see if the upstream
+    is back.
+    """
 
     outcome: Response | UpstreamError
     judgement: Judgement
+    demanded: float | None
+    held: bool
+    probe: bool
 
 
 class Forwarder:
@@ -61,6 +77,7 @@ class Forwarder:
         admission: Admission,
         upstream: Upstream,
         limits: LimitTable,
+        groups: Groups,
         coalescing: Coalescing,
         *,
         retry: config.Retry,
@@ -72,6 +89,8 @@ class Forwarder:
         self._admission = admission
         self._upstream = upstream
         self._limits = limits
+        self._groups = groups
+        self._learning = Learning(limits, retry, clock, events, admission.review)
         self._coalescing = coalescing
         self._retry = retry
         self._replay = replay
@@ -86,14 +105,16 @@ class Forwarder:
         Those who ask for the same before it has left share one exchange, which goes on without who leaves.
         Raises `Refusal` when the answer has to be the proxy's own: no turn in time, or no answer at all.
         """
-        lanes = self._limits.lanes(request)
+        health = self._groups.of(request)
+        lanes = self._lanes(request, health)
         key = self._coalescing.alike.key(request)
         answered = False
         while not answered:
             turn = await self._admit(request, lanes, account, key)
             party = turn if isinstance(turn, Party) else turn.party
             if isinstance(turn, Turn):
-                carried = self._carry(request, lanes, account if party is None else party.account, turn, key)
+                payer = account if party is None else party.account
+                carried = self._carry(request, lanes, health, payer, turn, key)
                 if party is None:
                     async with carried as answer:
                         yield answer
@@ -110,9 +131,10 @@ class Forwarder:
 
     @asynccontextmanager
     async def _carry(
-        self, request: Request, lanes: Lanes, account: Account, turn: Turn, key: Hashable
+        self, request: Request, lanes: Lanes, health: Health, account: Account, turn: Turn, key: Hashable
     ) -> AsyncIterator[Response]:
         """Make the first attempt in this turn, and further ones in turns of their own."""
+        health.budget.requested(self._clock.now())
         if turn.party is not None:
             request = replace(request, deadline=turn.party.deadline)
         last: Response | None = None
@@ -120,8 +142,8 @@ class Forwarder:
         with self._coalescing.under_way(key):
             while True:
                 try:
-                    attempt = await self._attempt(request, turn, account)
-                    wait = await self._another(request, lanes, attempt, account)
+                    attempt = await self._attempt(request, lanes, turn, account)
+                    wait = self._another(request, health, attempt, account)
                     if wait is None:
                         async with _answer(attempt) as answer:
                             yield self._for_client(answer)
@@ -141,14 +163,22 @@ class Forwarder:
                 assert isinstance(again, Turn), "it asks for nobody's like"
                 turn = again
 
+    def _lanes(self, request: Request, health: Health) -> Lanes:
+        """Return all that may hold a request."""
+        lanes = self._limits.lanes(request)
+        return (*lanes, health.lane) if self._admission.holds else lanes
+
     async def _admit(
         self, request: Request, lanes: Lanes, account: Account, key: Hashable = None
     ) -> Turn | Party:
         entered = self._clock.now()
         again = account.attempts > 0 or account.coalesced
+        refused = account.error_class is ErrorClass.RATE_LIMITED
         try:
             gathered = await self._coalescing.gather(key, request.deadline)
-            turn = await self._admission.admit(request, lanes, again=again, key=key, gathered=gathered)
+            turn = await self._admission.admit(
+                request, lanes, again=again, refused=refused, key=key, gathered=gathered
+            )
         finally:
             waited = self._clock.now() - entered
             account.waited += waited
@@ -160,9 +190,11 @@ class Forwarder:
         self._events(Admitted(request.route, turn.limit, waited))
         return turn
 
-    async def _attempt(self, request: Request, turn: Turn, account: Account) -> Attempt:
+    async def _attempt(self, request: Request, lanes: Lanes, turn: Turn, account: Account) -> Attempt:
         """Ask the upstream once."""
         account.attempts += 1
+        account.probes += turn.probe
+        demanded, held = None, False
         started = self._clock.now()
         outcome: Response | UpstreamError
         judgement = Judgement(ErrorClass.INTERNAL_ERROR, Fault.PROXY, transient=False, repeatable=False)
@@ -173,10 +205,12 @@ class Forwarder:
                 response = await self._upstream.send(request, turn)
                 seconds = self._clock.now() - started
                 status = response.status
-                await turn.answered()
-                outcome, judgement = await self._read_ahead(request, response)
+                heard = await self._learning.heard(response, lanes, turn)
+                demanded, held = heard.demanded, heard.held
+                outcome, judgement = await self._read_ahead(request, heard.response)
             except UpstreamError as error:
                 outcome, judgement = error, self._judge(error, request)
+            turn.judged(failed=judgement.is_failure, retry_after=demanded if status == 503 else None)
         except asyncio.CancelledError:
             judgement = replace(judgement, error_class=ErrorClass.CLIENT_DISCONNECTED)
             raise
@@ -195,7 +229,7 @@ class Forwarder:
                     written=turn.written,
                 )
             )
-        return Attempt(outcome, judgement)
+        return Attempt(outcome, judgement, demanded, held, turn.probe)
 
     async def _read_ahead(
         self, request: Request, response: Response
@@ -228,40 +262,29 @@ class Forwarder:
     ) -> Judgement:
         return judge(outcome, request, code=code, exceptions=self._retry.routes)
 
-    async def _another(
-        self, request: Request, lanes: Lanes, attempt: Attempt, account: Account
-    ) -> float | None:
+    def _another(self, request: Request, health: Health, attempt: Attempt, account: Account) -> float | None:
         """Return how long to sleep before the next attempt, or None if this one's outcome is the answer."""
         judgement = attempt.judgement
         if not judgement.transient:
             return None
-        known = feedback.Feedback()
-        demanded = None
-        if isinstance(attempt.outcome, Response):
-            known = feedback.parse(attempt.outcome.headers, wall=self._clock.wall())
-            demanded = feedback.demanded_wait(known, attempt.outcome.status)
         decision = decide(
-            attempt=account.attempts,
+            attempt=max(1, account.attempts - account.probes),  # a probe costs no try
             judgement=judgement,
-            demanded=demanded,
+            demanded=attempt.demanded,
             time_left=request.deadline - self._clock.now(),
             rules=self._retry,
             chance=self._chance(),
         )
-        delay = decision.delay if isinstance(decision, Again) else None
-        if judgement.error_class is ErrorClass.RATE_LIMITED:
-            refused = self._limits.refused(lanes, known)
-            if refused is not None:
-                pause = min(demanded or delay or self._retry.base, self._retry.longest_pause)
-                await self._admission.pause(refused, pause)
-                self._events(LimitPaused(refused.limit, pause))
-                # The pause does the waiting: the request keeps its place, at the head of those it holds.
-                delay = 0.0 if delay is not None and self._admission.holds else delay
+        # What is held back by a pause or the breaker makes no storm.
+        free = attempt.probe or judgement.error_class is ErrorClass.RATE_LIMITED
+        if isinstance(decision, Again) and not free and not health.budget.withdraw(self._clock.now()):
+            decision = Stop("retry_budget")
         if isinstance(decision, Stop):
             self._events(RetryStopped(request.route, judgement.error_class, decision.reason))
-        else:
-            self._events(RetryScheduled(request.route, judgement.error_class, decision.delay))
-        return delay
+            return None
+        self._events(RetryScheduled(request.route, judgement.error_class, decision.delay))
+        # A pause does the waiting: the request keeps its place, at the head of those it holds.
+        return 0.0 if attempt.held and self._admission.holds else decision.delay
 
     def _for_client(self, response: Response) -> Response:
         headers = feedback.date_to_seconds(response.headers, wall=self._clock.wall())

@@ -40,6 +40,7 @@ from proxy.policy.headers import downward
 from proxy.policy.routes import RouteTable
 from proxy.reception import Reception
 from proxy.relay import Parting, Relay, abort
+from proxy.traffic import Traffic
 
 _CLOSING = (BadRequest, NoSpace, RequestTimeout, RequestTooLarge, TooManyConnections, UnauthorizedClient)
 """After these nobody knows what else the connection brings, or nobody wants it."""
@@ -58,6 +59,7 @@ class Front:
         headers: config.Headers,
         send_timeout: float,
         routes: RouteTable,
+        traffic: Traffic,
         clock: Clock,
         events: Events,
     ) -> None:
@@ -68,37 +70,14 @@ class Front:
         self._headers = headers
         self._send_timeout = send_timeout
         self._routes = routes
+        self._traffic = traffic
         self._clock = clock
         self._events = events
-        self._tasks: set[asyncio.Task[object]] = set()
-        self._cutting = False
-        self.draining = False
-        self.idle = asyncio.Event()
-        self.idle.set()
 
     async def handle(self, http: web.BaseRequest) -> web.StreamResponse:
         """Answer one request; aiohttp's `web.Server` calls this, and cancels it if the client leaves."""
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        self.idle.clear()
-        try:
+        with self._traffic.passing():
             return await self._handle(http)
-        finally:
-            self._tasks.remove(task)
-            if not self._tasks:
-                self.idle.set()
-
-    @property
-    def in_flight(self) -> int:
-        """Requests whose answer has not ended."""
-        return len(self._tasks)
-
-    def cut_off(self) -> None:
-        """End every request now: those without an answer yet are told that the proxy stops."""
-        self._cutting = True
-        for task in self._tasks:
-            task.cancel()
 
     def refuse(self, http: web.BaseRequest, refusal: Refusal) -> web.StreamResponse:
         """Answer what is refused before it became a request."""
@@ -138,7 +117,7 @@ class Front:
                     failure = InternalError("The proxy failed; its log says how.")
                     answer, status = self._refusal(request, failure, account), failure.status
         except asyncio.CancelledError:
-            if not self._cutting:
+            if not self._traffic.cutting:
                 account.error_class, account.fault = ErrorClass.CLIENT_DISCONNECTED, Fault.PROXY
                 raise
             if answer is not None and answer.prepared:
@@ -168,7 +147,7 @@ class Front:
             via=response.version if self._headers.via else None,
         )
         answer = Relay(response, fields)
-        if self.draining or b"upgrade" in request.headers:
+        if self._traffic.draining or b"upgrade" in request.headers:
             answer.force_close()  # what follows an upgrade that was ignored is not read (see listener)
         return answer
 
@@ -191,8 +170,8 @@ class Front:
             headers["Retry-After"] = str(refusal.retry_after)
         if isinstance(refusal, UnauthorizedClient):
             headers["WWW-Authenticate"] = 'Bearer realm="avala-proxy"'
-        last = self.draining or isinstance(refusal, _CLOSING)
-        answer = (web.Response if self.draining or not last else Parting)(
+        last = self._traffic.draining or isinstance(refusal, _CLOSING)
+        answer = (web.Response if self._traffic.draining or not last else Parting)(
             status=refusal.status,
             body=json.dumps(content, separators=(",", ":")).encode(),
             content_type="application/json",

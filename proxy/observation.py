@@ -16,7 +16,7 @@ from proxy.events import Events, Observed
 from proxy.messages import Request
 from proxy.pacing import Pacing
 from proxy.policy.limits import Lanes
-from proxy.turn import Ledger, Turn
+from proxy.turn import NOTHING, Learned, Ledger, News, Turn
 
 
 class _Nothing:
@@ -45,9 +45,16 @@ class Passage(Turn):
         """Note that the last byte has left."""
         self._happened(self.until_sent)
 
-    async def answered(self) -> None:
-        """Note that the response head is here."""
+    def started(self) -> None:
+        """Note that from here on, bytes of the request may leave."""
+        self.written = True
+
+    async def answered(self, news: News = NOTHING) -> Learned:
+        """Note that the response head is here; a refusal holds the ghosts."""
         self._happened(self.until_answered, never=(self.until_sent,))
+        if news.refused is not None:
+            await self._ledger.pause(news.refused, news.pause)
+        return Learned(news.pause)
 
     async def end(self) -> None:
         """Note that the exchange is over."""
@@ -77,6 +84,7 @@ class Observation(Admission):
         lanes: Lanes,
         *,
         again: bool = False,
+        refused: bool = False,
         key: Hashable = None,
         gathered: bool = False,
     ) -> Turn:
@@ -103,6 +111,7 @@ class Observation(Admission):
         self._events(Observed(request.route, turn.limit, turn.waited, None))
         granted = self._clock.now()
         try:
+            turn.started()
             if await self._comes(granted, passage.until_sent):
                 turn.sent()
             if await self._comes(granted, passage.until_answered):

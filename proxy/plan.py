@@ -123,7 +123,11 @@ class _Rehearsal:
         self._limits = LimitTable(settings.limits)
         upstream = settings.upstream
         ledger = LocalLedger(
-            self._limits, self._clock, transit=upstream.transit, clock_drift=upstream.clock_drift
+            self._limits,
+            self._clock,
+            transit=upstream.transit,
+            clock_drift=upstream.clock_drift,
+            probe=False,  # of a proxy that has been running, and knows its key
         )
         self._admission = Admission(ledger, Pacing(settings.limits), settings.queue, self._clock)
         self._plan = Plan()

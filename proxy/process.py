@@ -1,9 +1,10 @@
-"""The proxy as a process: what it asks of the system, and the signals that end it."""
+"""The proxy as a process: what it asks of the system, and the signals that it obeys."""
 
 import asyncio
 import io
 import resource
 import signal
+from collections.abc import Callable
 from contextlib import suppress
 
 from proxy import config
@@ -32,16 +33,21 @@ async def verify(settings: config.Settings) -> None:
     App(settings, log_stream=io.StringIO()).read_files()
 
 
-async def serve(settings: config.Settings) -> None:
-    """Run until SIGTERM or SIGINT, then drain; a second signal ends the draining. Raises `StartError`."""
+async def serve(load: Callable[[], config.Settings]) -> None:
+    """Run until SIGTERM or SIGINT, then drain; a second signal ends the draining. SIGHUP loads settings anew.
+
+    Raises `StartError`, and what `load` raises the first time.
+    """
+    settings = load()
     shortage = _allow_open_files(settings)
     app = App(settings)
     await app.start()
     if shortage is not None:
         app.warn_of_files(shortage)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, app.reload, load)
     probe = asyncio.create_task(app.warn_if_unreachable())
     await signalled()
-    draining = asyncio.create_task(app.stop(grace=settings.listen.grace))
+    draining = asyncio.create_task(app.stop(grace=app.settings.listen.grace))
     impatient = asyncio.create_task(signalled())
     await asyncio.wait({draining, impatient}, return_when=asyncio.FIRST_COMPLETED)
     app.hurry()

@@ -56,6 +56,7 @@ class Reception:
         *,
         new_spool: Callable[[], Spool],
         new_id: Callable[[], str],
+        new_ticket: Callable[[], int],
         rules: RequestRules,
         arrivals: Arrivals,
         access: Access,
@@ -72,7 +73,7 @@ class Reception:
         self._credentials = credentials
         self._routes = routes
         self._clock = clock
-        self._tickets = 0
+        self._new_ticket = new_ticket
         public = settings.listen.public_url
         self._names = () if public is None else (parse_base_url(public)[1],)
 
@@ -90,7 +91,6 @@ class Reception:
         longest = self._settings.queue.longest_wait
         asked = prefer_wait(headers)
         client_id = headers.get(b"x-request-id")
-        self._tickets += 1
         return Request(
             method=http.method,
             target=http.raw_path,
@@ -102,7 +102,7 @@ class Reception:
             secure=http.secure,
             version=b"%d.%d" % http.version,
             arrival_url=arrival.url,
-            ticket=self._tickets,
+            ticket=self._new_ticket(),
         )
 
     async def complete(self, http: web.BaseRequest, request: Request, spool: Spool) -> Request:

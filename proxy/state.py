@@ -13,16 +13,27 @@ from proxy.config import Limit
 
 @dataclass(frozen=True, slots=True)
 class LimitState:
-    """One limit: its size, what the credential with the least has left, and how many wait for it.
+    """One limit: its size as known, what the credential with the least has left, and how many wait for it.
 
-    `paused` while a refusal of the API holds everybody of some credential back.
+    Of several credentials the smallest size is shown, and the most that `foreign` requests, those of others,
+    take of it. `paused` while a refusal of the API holds everybody of some credential back.
     """
 
     name: str
     capacity: int
     remaining: int
+    foreign: int
     queued: int
     paused: bool
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerState:
+    """The breaker of a group of routes: `closed`, `open` or `half_open`; `forced` if opened by hand."""
+
+    name: str
+    state: str
+    forced: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +45,15 @@ class State:
     queued: int = 0
     draining: bool = False
     pauses: Mapping[str, float] = field(default_factory=dict)
+    breakers: tuple[BreakerState, ...] = ()
 
     @classmethod
     def of(
         cls,
         limits: Iterable[Limit],
-        lanes: Iterable[tuple[str, int, float]],
+        lanes: Iterable[tuple[str, int, int, int, float]],
         waiting: Iterable[tuple[str, int]],
+        breakers: Iterable[tuple[str, str, bool]],
         *,
         in_flight: int,
         queued: int,
@@ -48,13 +61,17 @@ class State:
     ) -> Self:
         """Sum up over all credentials, the worst of which is shown.
 
-        `lanes` are what each has left of a limit, by its name, and for how long it is paused (seconds);
-        `waiting` is how many of each wait for it.
+        `lanes` are, of each by the name of its limit, its size, what is left, what others have of it, and for
+        how long it is paused (seconds); `waiting` is how many of each wait for it; `breakers` are of groups.
         """
+        sizes: dict[str, int] = {}
         left: dict[str, int] = {}
+        others: dict[str, int] = {}
         paused: dict[str, float] = {}
-        for name, remaining, pause in lanes:
+        for name, capacity, remaining, foreign, pause in lanes:
+            sizes[name] = min(capacity, sizes.get(name, capacity))
             left[name] = min(remaining, left.get(name, remaining))
+            others[name] = max(foreign, others.get(name, 0))
             paused[name] = max(pause, paused.get(name, 0.0))
         depths: dict[str, int] = {}
         for name, count in waiting:
@@ -62,12 +79,15 @@ class State:
         states = tuple(
             LimitState(
                 name=limit.name,
-                capacity=limit.size,
-                remaining=left.get(limit.name, limit.size),
+                capacity=sizes.get(limit.name, limit.size),
+                remaining=left.get(limit.name, limit.size - limit.reserve),
+                foreign=others.get(limit.name, 0),
                 queued=depths.get(limit.name, 0),
                 paused=paused.get(limit.name, 0.0) > 0,
             )
             for limit in limits
         )
         pauses = {name: round(seconds, 3) for name, seconds in paused.items() if seconds > 0}
-        return cls(states, in_flight, queued, draining, pauses)
+        return cls(
+            states, in_flight, queued, draining, pauses, tuple(BreakerState(*breaker) for breaker in breakers)
+        )

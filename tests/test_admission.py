@@ -16,7 +16,7 @@ from proxy.errors import QueueFull, QueueTimeout, Refusal, ShuttingDown
 from proxy.messages import Request
 from proxy.pacing import Pacing
 from proxy.policy.limits import LimitTable
-from proxy.turn import Busy, Turn
+from proxy.turn import NOTHING, Busy, LaneState, Turn
 from proxy.virtual import VirtualClock, run_virtual
 from tests.fakes import BURST, INFERENCE, STANDARD, UPLOADS, ThrottledUpstream, request
 
@@ -27,7 +27,7 @@ class Gate:
     def __init__(self, limits: Sequence[Limit], queue: Queue | None = None) -> None:
         self.table = LimitTable(limits)
         self.clock = VirtualClock()
-        self.ledger = LocalLedger(self.table, self.clock, transit=1.0, clock_drift=0.0)
+        self.ledger = LocalLedger(self.table, self.clock, transit=1.0, clock_drift=0.0, probe=False)
         self.pacing = Pacing(limits)
         self.admission = Admission(self.ledger, self.pacing, queue or Queue(), self.clock)
         self.went: list[tuple[int, float]] = []
@@ -106,7 +106,7 @@ def test_nothing_is_taken_from_one_limit_while_waiting_for_another() -> None:
         gate = Gate([STANDARD, INFERENCE])
         tasks = [gate.sending(ticket, target=INVOKE) for ticket in range(5)]
         await asyncio.sleep(0.1)
-        remaining = {lane.limit: left for lane, left, _ in gate.ledger.lanes()}
+        remaining = {one.lane.limit: one.remaining for one in gate.ledger.lanes()}
         assert remaining == {"standard": 3, "inference": 0}
         await asyncio.gather(*tasks)
 
@@ -255,7 +255,7 @@ def test_a_turn_granted_to_somebody_who_is_leaving_is_refunded() -> None:
             await asyncio.sleep(0)
             leaving.cancel()
         await asyncio.gather(leaving, return_exceptions=True)
-        assert {left for _, left, _ in gate.ledger.lanes()} == {1}
+        assert {one.remaining for one in gate.ledger.lanes()} == {1}
         await holders[1].end()
 
     run_virtual(main())
@@ -432,7 +432,7 @@ def test_a_refusal_for_a_wait_of_unknown_length_asks_for_one_second() -> None:
 def test_a_pause_holds_one_credential_and_no_other() -> None:
     async def main() -> None:
         gate = Gate([STANDARD])
-        await gate.admission.pause(gate.table.lanes(request())[0], 4.0)
+        await gate.ledger.pause(gate.table.lanes(request())[0], 4.0)
         ours = asyncio.create_task(gate.send(request(ticket=1)))
         theirs = asyncio.create_task(gate.send(request(ticket=2, credential="other")))
         await asyncio.gather(ours, theirs)
@@ -445,11 +445,11 @@ def test_the_ledger_tells_how_long_a_lane_is_still_paused() -> None:
     async def main() -> None:
         gate = Gate([STANDARD])
         (lane,) = gate.table.lanes(request())
-        await gate.admission.pause(lane, 4.0)
+        await gate.ledger.pause(lane, 4.0)
         await asyncio.sleep(1.0)
-        assert list(gate.ledger.lanes()) == [(lane, 0, 3.0)]
+        assert list(gate.ledger.lanes()) == [LaneState(lane, 5, 0, 0, 3.0)]
         await asyncio.sleep(4.0)
-        assert list(gate.ledger.lanes()) == [(lane, 5, 0.0)]
+        assert list(gate.ledger.lanes()) == [LaneState(lane, 5, 5, 0, 0.0)]
 
     run_virtual(main())
 
@@ -457,12 +457,12 @@ def test_the_ledger_tells_how_long_a_lane_is_still_paused() -> None:
 def test_a_clock_that_may_drift_lengthens_each_window() -> None:
     async def main() -> None:
         table = LimitTable([INFERENCE])
-        ledger = LocalLedger(table, VirtualClock(), transit=1.0, clock_drift=0.5)
+        ledger = LocalLedger(table, VirtualClock(), transit=1.0, clock_drift=0.5, probe=False)
         lanes = table.lanes(request(target=INVOKE))
         for _ in range(2):
             grant = await ledger.take(lanes)
             assert not isinstance(grant, Busy)
-            await ledger.settle(grant)
+            await ledger.settle(grant, NOTHING)
         assert await ledger.take(lanes) == Busy(lanes[0], 9.0)
 
     run_virtual(main())
@@ -533,7 +533,7 @@ def test_who_leaves_while_it_is_paced_gives_its_slot_back() -> None:
         await asyncio.gather(first, second, return_exceptions=True)
         assert second.cancelled()
         assert gate.went == [(0, 0.0)]
-        assert [left for _, left, _ in gate.ledger.lanes()] == [1]
+        assert [one.remaining for one in gate.ledger.lanes()] == [1]
 
     run_virtual(main())
 
@@ -652,6 +652,6 @@ def test_no_window_overflows_nothing_is_lost_and_like_requests_keep_their_order(
             tickets = [t for t, _ in gate.went if plan[t][1:3] == (kind, credential)]
             assert tickets == sorted(tickets)
         await asyncio.sleep(60.0)
-        assert all(left == gate.table.by_name[lane.limit].size for lane, left, _ in gate.ledger.lanes())
+        assert all(one.remaining == gate.table.by_name[one.lane.limit].size for one in gate.ledger.lanes())
 
     run_virtual(main())

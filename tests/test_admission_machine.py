@@ -65,7 +65,7 @@ class Waiting(RuleBasedStateMachine):
         self.run(self.begin())
 
     def make_ledger(self) -> Ledger:
-        return LocalLedger(self.table, self.clock, transit=1.0, clock_drift=0.0)
+        return LocalLedger(self.table, self.clock, transit=1.0, clock_drift=0.0, probe=False)
 
     async def begin(self) -> None:
         self.ledger = self.make_ledger()
@@ -234,7 +234,8 @@ class Waiting(RuleBasedStateMachine):
         async def pause() -> None:
             for lane in self.table.lanes(request(target=TARGETS[1])):
                 if lane.limit == limit.name:
-                    await self.admission.pause(lane, seconds)
+                    await self.ledger.pause(lane, seconds)
+                    self.admission.review()
             await self.settle_down()
 
         self.run(pause())
@@ -273,7 +274,8 @@ class Waiting(RuleBasedStateMachine):
         """What is left of a lane and what is held of it are its size."""
 
         async def left() -> None:
-            for lane, remaining, paused in self.ledger.lanes():
+            for state in self.ledger.lanes():
+                lane, remaining, paused = state.lane, state.remaining, state.paused
                 limit = self.table.by_name[lane.limit]
                 held = [
                     client
@@ -305,8 +307,8 @@ class Waiting(RuleBasedStateMachine):
                 await self.settle_down(1.0)
             assert not self.those("waits", "granted", "sent", "answered")
             await asyncio.sleep(20.0)
-            for lane, remaining, _ in self.ledger.lanes():
-                assert remaining == self.table.by_name[lane.limit].size
+            for state in self.ledger.lanes():
+                assert state.remaining == self.table.by_name[state.lane.limit].size
             assert not self.complaints
             await self.admission.close()
             for client in self.those("goes along"):

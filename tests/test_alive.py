@@ -1,6 +1,7 @@
 """Clients that wait are sent interim responses on a schedule, and nothing that is not HTTP."""
 
 import asyncio
+import itertools
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -29,6 +30,7 @@ from proxy.policy.wire import RequestRules
 from proxy.reception import Reception
 from proxy.state import State
 from proxy.telemetry.metrics import Metrics
+from proxy.traffic import Traffic
 from proxy.virtual import run_virtual
 from tests.fakes import headers, request, response, spool
 
@@ -127,6 +129,7 @@ class Place:
     port: int
     events: list[Event]
     metrics: Metrics
+    traffic: Traffic
     talks: list[Talk] = field(default_factory=list)
 
     async def talk(self) -> Talk:
@@ -147,13 +150,14 @@ class Place:
     async def ended(self) -> list[ExchangeEnded]:
         """Return what is recorded when nothing is under way any more."""
         async with asyncio.timeout(5):
-            await self.front.idle.wait()
+            await self.traffic.idle.wait()
         return [event for event in self.events if isinstance(event, ExchangeEnded)]
 
 
 @pytest.fixture
 async def place() -> AsyncIterator[Place]:
     api, events, clock, routes = Api(), list[Event](), LoopClock(), RouteTable(10)
+    traffic = Traffic()
     metrics = Metrics(SETTINGS, version="1.2.3")
     told = Events(events.append, metrics)
     front = Front(
@@ -161,6 +165,7 @@ async def place() -> AsyncIterator[Place]:
             SETTINGS,
             new_spool=lambda: spool(1000),
             new_id=lambda: "made-here",
+            new_ticket=itertools.count(1).__next__,
             rules=RequestRules(SETTINGS.listen, ["api.avala.ai"]),
             arrivals=Arrivals(None, ()),
             access=Access(["X-Avala-Api-Key"], key=lambda: None, clients=()),
@@ -174,13 +179,14 @@ async def place() -> AsyncIterator[Place]:
         headers=SETTINGS.headers,
         send_timeout=SETTINGS.listen.send_timeout,
         routes=routes,
+        traffic=traffic,
         clock=clock,
         events=told,
     )
     runner = web.ServerRunner(Listener(front.handle, front.refuse, SETTINGS.listen), shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    place = Place(front, api, runner.addresses[0][1], events, metrics)
+    place = Place(front, api, runner.addresses[0][1], events, metrics, traffic)
     yield place
     for talk in place.talks:
         talk.writer.close()
@@ -410,7 +416,7 @@ async def test_who_is_cut_off_after_interims_is_told_in_one_answer(place: Place)
     talk = await place.talk()
     await talk.says(get(b"/1", more=b"Connection: close\r\n"))
     await talk.hears(PROCESSING)
-    place.front.cut_off()
+    place.traffic.cut_off()
     rest = await talk.hears_the_rest()
     assert rest.startswith(b"HTTP/1.1 503 ")
     assert rest.count(b"HTTP/1.1 ") == 1

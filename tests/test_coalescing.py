@@ -198,9 +198,9 @@ def test_when_all_have_left_the_call_is_given_up_and_its_slot_runs_out() -> None
             one.cancel()
         await asyncio.gather(*same, return_exceptions=True)
         assert clients.through.upstream.under_way.total() == 0
-        assert [left for _, left, _ in clients.through.ledger.lanes()] == [0]
+        assert [one.remaining for one in clients.through.ledger.lanes()] == [0]
         await asyncio.sleep(7.0)
-        assert [left for _, left, _ in clients.through.ledger.lanes()] == [1]
+        assert [one.remaining for one in clients.through.ledger.lanes()] == [1]
 
     run_virtual(main())
     ended = clients.through.seen(AttemptEnded)

@@ -12,8 +12,8 @@ from proxy.config_places import Place
 
 QUEUE = "size, longest_wait, ageing, interim, observe, callers"
 TABLES = (
-    "one of upstream, listen, credential, clients, headers, links, limits, queue, coalescing, retry, body, "
-    "log, metrics"
+    "one of upstream, listen, credential, clients, headers, links, limits, queue, coalescing, retry, "
+    "breaker, body, state, log, metrics"
 )
 
 
@@ -175,7 +175,8 @@ def test_a_file_that_is_missing_does_not_hide_what_else_is_wrong(
         ),
         (
             "retry = 3",
-            "retry in FILE is 3; allowed: a table with max_retries, base, cap, jitter, longest_pause, routes",
+            "retry in FILE is 3; allowed: a table with max_retries, base, cap, jitter, budget, budget_floor, "
+            "longest_pause, routes",
         ),
         (
             '[log]\nlevel = "loud"',
@@ -240,8 +241,61 @@ def test_a_file_that_is_missing_does_not_hide_what_else_is_wrong(
         ),
         (
             '[[limits]]\nname = "a"\nconcurrent = 1\npace = { burst = 1, rate = 1 }',
-            "limits[0].pace in FILE paces a limit that is not a rate; "
-            "allowed: `pace` only beside `requests` and `per`",
+            "limits[0].pace in FILE is for a rate; allowed: `pace` only beside `requests` and `per`",
+        ),
+        *(
+            (
+                f'[[limits]]\nname = "a"\nconcurrent = 5\n{name} = 5',
+                f"limits[0].{name} in FILE is for a rate; allowed: `{name}` only beside `requests` and `per`",
+            )
+            for name in ("floor", "ceiling", "reserve")
+        ),
+        (
+            '[[limits]]\nname = "a"\nrequests = 5\nper = 1\nfloor = 6',
+            "limits[0].floor in FILE is 6; allowed: at most `requests`, 5",
+        ),
+        (
+            '[[limits]]\nname = "a"\nrequests = 5\nper = 1\nfloor = 0',
+            "limits[0].floor in FILE is 0; allowed: a whole number of at least 1",
+        ),
+        (
+            '[[limits]]\nname = "a"\nrequests = 5\nper = 1\nceiling = 4',
+            "limits[0].ceiling in FILE is 4; allowed: at least `requests`, 5",
+        ),
+        (
+            '[[limits]]\nname = "a"\nrequests = 5\nper = 1\nreserve = 5',
+            "limits[0].reserve in FILE is 5; allowed: less than `requests`, 5",
+        ),
+        (
+            '[[limits]]\nname = "breaker"\nconcurrent = 1',
+            'limits[0].name in FILE is "breaker"; '
+            "allowed: any other name: in metrics this one means that the breaker held a request",
+        ),
+        (
+            '[[limits]]\nname = "none"\nconcurrent = 1',
+            'limits[0].name in FILE is "none"; '
+            "allowed: any other name: in metrics this one means that no limit held a request",
+        ),
+        (
+            '[[breaker.groups]]\nname = "upstream"\npaths = ["/x"]',
+            'breaker.groups[0].name in FILE is "upstream"; '
+            "allowed: any other name: this one is all that is in no group",
+        ),
+        (
+            '[[breaker.groups]]\nname = "a"\npaths = ["/x"]\n[[breaker.groups]]\nname = "a"\npaths = ["/y"]',
+            "breaker.groups in FILE has the name a twice; allowed: a name of its own for each group",
+        ),
+        (
+            '[[breaker.groups]]\nname = "a"\npaths = ["x"]',
+            'breaker.groups[0].paths[0] in FILE is "x"; allowed: a path that begins with /, '
+            "such as /api/v1/exports/ or /api/v1/**, without query",
+        ),
+        ("[breaker]\nfailures = 0", "breaker.failures in FILE is 0; allowed: a whole number of at least 1"),
+        ("[breaker]\ninterval = 0", "breaker.interval in FILE is 0; allowed: a number above 0"),
+        ("[retry]\nbudget = -0.1", "retry.budget in FILE is -0.1; allowed: a number of at least 0"),
+        (
+            "[retry]\nbudget_floor = -1",
+            "retry.budget_floor in FILE is -1; allowed: a whole number of at least 0",
         ),
         (
             '[[limits]]\nname = "a"\nrequests = 1\nper = 1\npace = { burst = 2, rate = 1 }',
@@ -362,6 +416,24 @@ def test_a_path_prefix_and_methods_come_out_in_their_normal_form(file: Path) -> 
 def test_the_size_of_a_limit_is_what_the_api_calls_its_limit() -> None:
     assert Limit(name="a", requests=5, per=1.0).size == 5
     assert Limit(name="a", concurrent=7).size == 7
+
+
+def test_the_api_may_move_a_limit_from_a_tenth_to_ten_times_its_size() -> None:
+    assert Limit(name="a", requests=100, per=60.0).bounds == (10, 1000)
+    assert Limit(name="a", requests=5, per=1.0).bounds == (1, 50), "none at all would be no limit"
+
+
+def test_the_api_may_move_a_limit_only_as_far_as_is_configured() -> None:
+    limit = Limit(name="a", requests=100, per=60.0, floor=100, ceiling=100, reserve=99)
+    assert limit.bounds == (100, 100)
+    assert Limit(name="a", requests=100, per=60.0, floor=1).bounds == (1, 1000)
+    assert Limit(name="a", requests=100, per=60.0, ceiling=120).bounds == (10, 120)
+
+
+def test_routes_that_fail_apart_are_named(file: Path) -> None:
+    file.write_text('[[breaker.groups]]\nname = "jobs"\nmethods = ["post"]\npaths = ["/api/v1/exports/"]\n')
+    (group,) = load(file).breaker.groups
+    assert (group.name, group.methods, group.paths) == ("jobs", ("POST",), ("/api/v1/exports/",))
 
 
 def test_settings_can_not_be_changed() -> None:
@@ -530,6 +602,10 @@ def test_what_is_wrong_with_a_place_is_said(file: Path, text: str, problem: str)
         ("CLIENTS", '[{"hunter2hunter2hunter2": 1, "name": "x"}]'),
         ("CREDENTIAL", '"hunter2hunter2hunter2"'),
         ("CREDENTIAL", '{"hunter2hunter2hunter2": 1}'),
+        ("LISTEN", '{"hunter2hunter2hunter2": 1}'),
+        ("LISTEN", '{"admin_tokn": "hunter2hunter2hunter2"}'),
+        ("LISTEN__ADMIN_TOKN", "hunter2hunter2hunter2"),
+        ("LISTEN__ADMIN_TOKEN", "hunter2"),
     ],
 )
 def test_a_secret_in_the_wrong_place_is_not_repeated(

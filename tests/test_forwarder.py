@@ -7,17 +7,19 @@ from dataclasses import dataclass, field
 import pytest
 
 from proxy.account import Account
+from proxy.adapters.guard import Guard
 from proxy.adapters.local_ledger import LocalLedger
 from proxy.admission import Admission
 from proxy.coalescing import Coalescing as Together
-from proxy.config import Coalescing, Limit, Queue, Retry, RouteRepeat
+from proxy.config import Breaker, Coalescing, Limit, Queue, Retry, RouteRepeat
 from proxy.errors import ErrorClass, Fault, QueueTimeout, UpstreamError, UpstreamFailed
 from proxy.events import Admitted, AttemptEnded, Event, Events, LimitPaused, RetryScheduled, RetryStopped
 from proxy.forwarder import Forwarder, Progress
 from proxy.messages import Bytes, Headers, Request, Response
 from proxy.pacing import Pacing
 from proxy.policy.alike import Alike
-from proxy.policy.limits import LimitTable
+from proxy.policy.groups import Groups
+from proxy.policy.limits import Lanes, LimitTable
 from proxy.virtual import VirtualClock, run_virtual
 from tests.fakes import STANDARD, UPLOADS, BrokenBody, ThrottledUpstream, headers, request, response
 
@@ -32,18 +34,23 @@ class Journey:
     chance: Callable[[], float] = lambda: 0.0
     queue: Queue = field(default_factory=Queue)
     coalescing: Coalescing = field(default_factory=lambda: Coalescing(enabled=False))
+    breaker: Breaker = field(default_factory=Breaker)
+    changes: list[tuple[str, str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         clock = VirtualClock()
         self.table = table = LimitTable(self.limits)
-        self.ledger = LocalLedger(table, clock, transit=1.0, clock_drift=0.0)
+        self.ledger = LocalLedger(table, clock, transit=1.0, clock_drift=0.0, probe=False)
         self.upstream = ThrottledUpstream(script=list(self.script))
         self.events: list[Event] = []
-        self.admission = Admission(self.ledger, Pacing(self.limits), self.queue, clock)
+        self.groups = groups = Groups(self.breaker, self.retry)
+        guard = Guard(self.ledger, groups, clock, lambda group, state: self.changes.append((group, state)))
+        self.admission = Admission(guard, Pacing(self.limits), self.queue, clock)
         self.forwarder = Forwarder(
             self.admission,
             self.upstream,
             table,
+            groups,
             Together(Alike(self.coalescing, forwarded=False), self.coalescing.gather, clock),
             retry=self.retry,
             replay=1000,
@@ -52,6 +59,9 @@ class Journey:
             events=Events(self.events.append),
         )
         self.account = Account()
+
+    def lanes(self, made: Request) -> Lanes:
+        return (*self.table.lanes(made), self.groups.of(made).lane)
 
     async def go(self, made: Request | None = None) -> tuple[int, bytes, Headers]:
         made = made or request()
@@ -135,7 +145,7 @@ def test_a_wait_that_ends_in_a_refusal_is_on_the_account() -> None:
 
     async def main() -> None:
         for _ in range(2):
-            await journey.admission.admit(upload, journey.table.lanes(upload))
+            await journey.admission.admit(upload, journey.lanes(upload))
         await journey.go(upload)
 
     with pytest.raises(QueueTimeout):
@@ -393,7 +403,7 @@ def test_a_discarded_answer_holds_no_at_once_slot_while_it_backs_off() -> None:
     async def main() -> None:
         upload = asyncio.create_task(journey.go(request("PUT", "/api/v1/uploads/")))
         await asyncio.sleep(2.0)
-        assert [left for _, left, _ in journey.ledger.lanes()] == [2]
+        assert [one.remaining for one in journey.ledger.lanes()] == [2]
         await upload
 
     run_virtual(main())
@@ -404,8 +414,8 @@ def test_an_at_once_slot_is_held_while_the_answer_is_read() -> None:
 
     async def main() -> None:
         async with journey.forwarder.exchange(request(target="/api/v1/uploads/"), Account()):
-            assert [left for _, left, _ in journey.ledger.lanes()] == [1]
-        assert [left for _, left, _ in journey.ledger.lanes()] == [2]
+            assert [one.remaining for one in journey.ledger.lanes()] == [1]
+        assert [one.remaining for one in journey.ledger.lanes()] == [2]
 
     run_virtual(main())
 
@@ -493,7 +503,7 @@ def spent(journey: Journey, seconds: float = 500.0) -> Callable[[], None]:
 
     def spend() -> None:
         (lane,) = journey.table.lanes(request())
-        asyncio.get_running_loop().create_task(journey.admission.pause(lane, seconds))
+        asyncio.get_running_loop().create_task(journey.ledger.pause(lane, seconds))
 
     return spend
 
@@ -575,9 +585,9 @@ def test_a_client_that_leaves_during_the_call_is_recorded_and_its_slot_runs_out(
         task.cancel()
         (ended,) = await asyncio.gather(task, return_exceptions=True)
         assert isinstance(ended, asyncio.CancelledError)
-        assert [left for _, left, _ in journey.ledger.lanes()] == [4]
+        assert [one.remaining for one in journey.ledger.lanes()] == [4]
         await asyncio.sleep(5.0)
-        assert [left for _, left, _ in journey.ledger.lanes()] == [5]
+        assert [one.remaining for one in journey.ledger.lanes()] == [5]
 
     run_virtual(main())
     (ended,) = journey.seen(AttemptEnded)
@@ -596,7 +606,7 @@ def test_a_fault_of_our_own_is_not_taken_for_the_upstreams() -> None:
     async def main() -> None:
         with pytest.raises(ZeroDivisionError):
             await journey.go()
-        assert [left for _, left, _ in journey.ledger.lanes()] == [5], "nothing was written: it is refunded"
+        assert [one.remaining for one in journey.ledger.lanes()] == [5], "nothing was written: it is refunded"
 
     run_virtual(main())
     assert (journey.account.error_class, journey.account.fault) == (ErrorClass.INTERNAL_ERROR, Fault.PROXY)

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import itertools
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -27,6 +28,7 @@ from proxy.policy.credentials import Credentials
 from proxy.policy.routes import RouteTable
 from proxy.policy.wire import RequestRules
 from proxy.reception import Reception
+from proxy.traffic import Traffic
 from tests.fakes import headers, response, spool, until
 
 Answering = Callable[[Request], Response]
@@ -102,10 +104,11 @@ class Client:
     session: ClientSession
     url: str
     events: list[Event]
+    traffic: Traffic
 
     async def ended(self) -> ExchangeEnded:
         async with asyncio.timeout(5):
-            await self.front.idle.wait()
+            await self.traffic.idle.wait()
         (event,) = [event for event in self.events if isinstance(event, ExchangeEnded)]
         return event
 
@@ -126,12 +129,13 @@ class Client:
 async def client() -> AsyncIterator[Client]:
     script, events = Script(), list[Event]()
     told = Events(events.append)
-    settings, clock, routes = SETTINGS, LoopClock(), RouteTable(10)
+    settings, clock, routes, traffic = SETTINGS, LoopClock(), RouteTable(10), Traffic()
     front = Front(
         Reception(
             settings,
             new_spool=lambda: Full() if script.full else spool(1000),
             new_id=lambda: "made-here",
+            new_ticket=itertools.count(1).__next__,
             rules=RequestRules(settings.listen, ["api.avala.ai"]),
             arrivals=Arrivals(None, ()),
             access=Access(["X-Avala-Api-Key"], key=lambda: None, clients=()),
@@ -145,6 +149,7 @@ async def client() -> AsyncIterator[Client]:
         headers=settings.headers,
         send_timeout=settings.listen.send_timeout,
         routes=routes,
+        traffic=traffic,
         clock=clock,
         events=told,
     )
@@ -152,7 +157,7 @@ async def client() -> AsyncIterator[Client]:
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     async with ClientSession() as session:
-        yield Client(front, script, session, f"http://127.0.0.1:{runner.addresses[0][1]}/", events)
+        yield Client(front, script, session, f"http://127.0.0.1:{runner.addresses[0][1]}/", events, traffic)
     await runner.cleanup()
 
 
@@ -315,7 +320,7 @@ async def test_a_client_that_leaves_in_the_middle_of_its_upload_is_recorded(clie
     port = int(client.url.rpartition(":")[2].strip("/"))
     _, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(b"PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\nhalf")
-    await until(lambda: client.front.in_flight == 1)
+    await until(lambda: len(client.traffic) == 1)
     writer.transport.abort()
     assert (await client.ended()).error_class is ErrorClass.CLIENT_DISCONNECTED
     assert client.script.asked == []
@@ -325,7 +330,7 @@ async def test_a_malformed_chunk_ends_a_body_that_is_being_read(client: Client) 
     port = int(client.url.rpartition(":")[2].strip("/"))
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(b"PUT / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n")
-    await until(lambda: client.front.in_flight == 1)
+    await until(lambda: len(client.traffic) == 1)
     writer.write(b"zz\r\n")
     assert b'"code":"proxy_bad_request"' in await reader.read()
     writer.close()
@@ -522,7 +527,7 @@ async def test_who_is_cut_off_before_the_head_is_told(client: Client) -> None:
     client.script.hold = True
     asking = asyncio.create_task(client.raw(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"))
     await until(lambda: len(client.script.asked) == 1)
-    client.front.cut_off()
+    client.traffic.cut_off()
     answer = await asking
     assert answer.startswith(b"HTTP/1.1 503 ")
     assert b"look before you repeat it" in answer
@@ -532,9 +537,9 @@ async def test_who_is_cut_off_before_the_head_is_told(client: Client) -> None:
 async def test_who_is_cut_off_after_the_head_is_aborted(client: Client) -> None:
     client.script.answer = lambda _: Response(200, "OK", Headers(), Body(b"x", hold=True))
     asking = asyncio.create_task(client.raw(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"))
-    await until(lambda: client.front.in_flight == 1 and not asking.done() and len(client.script.asked) == 1)
+    await until(lambda: len(client.traffic) == 1 and not asking.done() and len(client.script.asked) == 1)
     await asyncio.sleep(0.02)
-    client.front.cut_off()
+    client.traffic.cut_off()
     answer = await asking
     assert answer.endswith(b"x\r\n")
     ended = await client.ended()
@@ -542,7 +547,7 @@ async def test_who_is_cut_off_after_the_head_is_aborted(client: Client) -> None:
 
 
 async def test_while_draining_an_answer_closes_its_connection(client: Client) -> None:
-    client.front.draining = True
+    client.traffic.draining = True
     for path in ("", "/"):
         async with client.session.get(client.url + path) as answer:
             assert answer.headers["Connection"] == "close"

@@ -11,13 +11,14 @@ import pytest
 
 from proxy.account import Account
 from proxy.coalescing import Coalescing as Together
-from proxy.config import DOCUMENTED_LIMITS, Coalescing, Limit, Pace, Queue, Retry
+from proxy.config import DOCUMENTED_LIMITS, Breaker, Coalescing, Limit, Pace, Queue, Retry
 from proxy.errors import ErrorClass, Refusal, UpstreamError
 from proxy.events import Event, Events, Observed
 from proxy.forwarder import Forwarder
 from proxy.messages import Request, Response
 from proxy.observation import Observation
 from proxy.policy.alike import Alike
+from proxy.policy.groups import Groups
 from proxy.turn import Turn
 from proxy.virtual import run_virtual
 from tests.fakes import BURST, INFERENCE, STANDARD, UPLOADS, ThrottledUpstream, request, response
@@ -392,6 +393,7 @@ class Observing:
             self.watch.observation,
             self.upstream,
             self.watch.gate.table,
+            Groups(Breaker(), Retry()),
             Together(Alike(off, forwarded=False), off.gather, self.watch.gate.clock),
             retry=Retry(jitter=0.0),
             replay=1000,
@@ -482,7 +484,7 @@ def test_a_client_that_leaves_leaves_no_ghost_behind() -> None:
         await asyncio.gather(*asking, return_exceptions=True)
         await asyncio.sleep(100.0)
         assert not observing.watch.observation._ghosts
-        assert [left for _, left, _ in observing.watch.gate.ledger.lanes()] == [1]
+        assert [one.remaining for one in observing.watch.gate.ledger.lanes()] == [1]
         await observing.watch.observation.close()
 
     run_virtual(main())
@@ -508,7 +510,7 @@ def test_a_client_that_leaves_in_the_moment_in_which_it_came_leaves_no_ghost_beh
             await asyncio.gather(task, return_exceptions=True)
             await asyncio.sleep(10.0)
             assert not watch.observation._ghosts
-            assert [left for _, left, _ in watch.gate.ledger.lanes()] in ([], [1])
+            assert [one.remaining for one in watch.gate.ledger.lanes()] in ([], [1])
             await watch.observation.close()
 
     run_virtual(main())

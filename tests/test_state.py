@@ -1,26 +1,33 @@
 """What the proxy is doing is shown of the credential that has it worst."""
 
-from proxy.state import LimitState, State
+from proxy.state import BreakerState, LimitState, State
 from tests.fakes import INFERENCE, STANDARD, UPLOADS
 
 
 def test_each_limit_is_shown_as_it_is_for_the_credential_with_the_least_left() -> None:
     state = State.of(
         [STANDARD, INFERENCE, UPLOADS],
-        [("standard", 4, 0.0), ("standard", 1, 2.34567), ("standard", 3, 1.0), ("uploads", 2, 0.0)],
+        [
+            ("standard", 5, 4, 0, 0.0),
+            ("standard", 9, 1, 2, 2.34567),
+            ("standard", 4, 3, 1, 1.0),
+            ("uploads", 2, 2, 0, 0.0),
+        ],
         [("standard", 2), ("uploads", 1), ("standard", 5)],
+        [("upstream", "open", True), ("exports", "closed", False)],
         in_flight=9,
         queued=7,
         draining=True,
     )
     assert state == State(
         limits=(
-            LimitState("standard", capacity=5, remaining=1, queued=7, paused=True),
-            LimitState("inference", capacity=2, remaining=2, queued=0, paused=False),
-            LimitState("uploads", capacity=2, remaining=2, queued=1, paused=False),
+            LimitState("standard", capacity=4, remaining=1, foreign=2, queued=7, paused=True),
+            LimitState("inference", capacity=2, remaining=2, foreign=0, queued=0, paused=False),
+            LimitState("uploads", capacity=2, remaining=2, foreign=0, queued=1, paused=False),
         ),
         in_flight=9,
         queued=7,
         draining=True,
         pauses={"standard": 2.346},
+        breakers=(BreakerState("upstream", "open", True), BreakerState("exports", "closed", False)),
     )

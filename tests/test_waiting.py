@@ -284,7 +284,8 @@ def test_a_pause_refuses_at_once_whom_it_makes_too_late_with_a_retry_after_that_
         patient = asyncio.create_task(crowd.send(crowd.made("a", patience=100.0)))
         await asyncio.sleep(1.0)
         (lane,) = crowd.gate.table.lanes(crowd.made("a"))
-        await crowd.gate.admission.pause(lane, 30.0)
+        await crowd.gate.ledger.pause(lane, 30.0)
+        crowd.gate.admission.review()
         with pytest.raises(QueueTimeout) as refusal:
             await impatient
         assert crowd.gate.clock.now() == 1.0

@@ -1,29 +1,28 @@
-"""The upstream over aiohttp's own connection pool and parser, with the request head written by us.
+"""One exchange with the upstream: the request head written by us, the response parsed by aiohttp.
 
-The only place that touches aiohttp's client. `ClientSession` is not used because it re-sends idempotent
-requests by itself when a kept connection drops, which would spend the API's budget uncounted; and because
-only who writes the bytes knows whether any have left. What is used of aiohttp instead
-(`TCPConnector.connect`, `ResponseHandler`) is internal to it: the version range is pinned, and
+The only place that speaks HTTP upward; its connections come from `pool.py`. `ClientSession` is not used
+because it re-sends idempotent requests by itself when a kept connection drops, which would spend the API's
+budget uncounted; and because only who writes the bytes knows whether any have left. What is used of aiohttp
+instead (`ResponseHandler`) is internal to it: the version range is pinned, and
 `tests/adapters/test_upstream.py` fails loudly on a version that differs.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
-from functools import partial
-from typing import cast
+import ssl
+from collections.abc import AsyncIterator, Callable, Mapping
 
 import aiohttp
-from aiohttp import ClientTimeout
 from aiohttp.client_proto import ResponseHandler
-from aiohttp.client_reqrep import ClientRequest
 from aiohttp.connector import Connection
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.http_parser import RawResponseMessage
 from aiohttp.streams import StreamReader
-from yarl import URL
 
 from proxy import config
-from proxy.config_values import authority
+from proxy.adapters.dial import Dialer
+from proxy.adapters.names import Resolver, system_resolver
+from proxy.adapters.pool import Pool, PoolState
+from proxy.config_values import authority, parse_base_url
 from proxy.errors import ErrorClass, UpstreamError
 from proxy.forwarder import Progress
 from proxy.messages import Headers, Request, Response
@@ -37,31 +36,51 @@ _SMALL_BODY = 64 * 1024
 
 
 class Upstream:
-    """Send requests to one origin; each call is one attempt, never more."""
+    """Send requests to one origin; each call is one attempt, never more.
 
-    def __init__(self, settings: config.Upstream, headers: config.Headers) -> None:
+    `now` is monotonic seconds, the event loop's if None; `tls` is as `Dialer` has it.
+    """
+
+    def __init__(
+        self,
+        settings: config.Upstream,
+        headers: config.Headers,
+        *,
+        resolver: Resolver = system_resolver,
+        now: Callable[[], float] | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self._settings = settings
         self._headers = headers
-        origin = URL(settings.base_url)
-        self._prefix = origin.raw_path.rstrip("/")
+        self._prefix = parse_base_url(settings.base_url)[3]
         self._host = authority(settings.base_url).encode("ascii")
-        loop = asyncio.get_running_loop()
-        limit = settings.max_connections
-        self._kept = aiohttp.TCPConnector(limit=limit, ttl_dns_cache=30, keepalive_timeout=15)
-        self._fresh = aiohttp.TCPConnector(limit=limit, ttl_dns_cache=30, force_close=True)
-        for pool in (self._kept, self._fresh):
-            pool._factory = cast("partial[ResponseHandler]", partial(_Protocol, loop=loop))
-        self._pool_key = ClientRequest("GET", origin, loop=loop)
-        self._connect_timeout = ClientTimeout(total=None, connect=settings.connect_timeout)
+        now = now or asyncio.get_running_loop().time
+        self._dialer = Dialer(settings, resolver=resolver, now=now, tls=tls)
+        self._kept = Pool(settings, self._dialer, keep=True, now=now)
+        self._fresh = Pool(settings, self._dialer, keep=False, now=now)
+
+    def __repr__(self) -> str:
+        pools = "; ".join(f"{name}: {state}" for name, state in self.pools.items())
+        return f"<Upstream {self._settings.base_url} {pools}>"
+
+    @property
+    def pools(self) -> Mapping[str, PoolState]:
+        """What the pools hold now: connections that are kept, and those for one request each."""
+        return {"kept": self._kept.state, "fresh": self._fresh.state}
 
     async def close(self) -> None:
         """Close all connections."""
-        await self._kept.close()
-        await self._fresh.close()
+        self._dialer.close()
+        for pool in (self._kept, self._fresh):
+            await pool.close(abort_ssl=True)  # nobody waits for the API to say goodbye
 
     async def reach(self) -> None:
         """Connect and keep the connection for the first request; raises `UpstreamError`. Costs no request."""
-        (await self._connect(self._kept)).release()
+        (await self._kept.take()).release()
+
+    async def resolve(self) -> None:
+        """Look the upstream's name up; raises `UpstreamError`. Costs neither request nor connection."""
+        await self._dialer.resolve()
 
     async def send(self, request: Request, progress: Progress) -> Response:
         """Send once and return the response head, the body still to be read.
@@ -72,23 +91,12 @@ class Upstream:
         # A kept connection may be closed by the upstream at the moment of reuse, and nobody can tell whether
         # the request was read (RFC 9112 §9.3.1). What may not be repeated goes over a new connection.
         pool = self._kept if request.method in IDEMPOTENT else self._fresh
-        connection = await self._connect(pool)
+        connection = await pool.take()
         try:
             return await self._exchange(connection, request, progress)
         except BaseException:
             connection.close()
             raise
-
-    async def _connect(self, pool: aiohttp.TCPConnector) -> Connection:
-        while True:
-            try:
-                connection = await pool.connect(self._pool_key, [], self._connect_timeout)
-            except (OSError, TimeoutError, aiohttp.ClientError) as error:
-                raise _not_connected(error, self._host.decode()) from error
-            protocol = connection.protocol
-            if protocol is not None and protocol.is_connected() and not protocol.should_close:
-                return connection
-            connection.close()  # it was closed, or sent what nobody asked for, while it was idle
 
     async def _exchange(self, connection: Connection, request: Request, progress: Progress) -> Response:
         protocol = connection.protocol
@@ -197,28 +205,6 @@ class Upstream:
         raise _unfit("http_protocol_error")
 
 
-class _Protocol(ResponseHandler):
-    """A connection that breaks off the body that is arriving, whatever goes wrong.
-
-    aiohttp takes a reset for the end of a body that ends with its connection, and lets the reader of a
-    malformed one wait for ever.
-    """
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        if exc is not None:
-            self._break_off(exc)
-        super().connection_lost(exc)
-
-    def set_exception(self, exc: BaseException, exc_cause: BaseException | None = None) -> None:
-        super().set_exception(exc, exc if exc_cause is None else exc_cause)
-        self._break_off(exc)
-
-    def _break_off(self, cause: BaseException) -> None:
-        if self._payload is not None and not self._payload.is_eof():
-            late = isinstance(cause, TimeoutError)
-            self._payload.set_exception(cause if late else aiohttp.ClientPayloadError("it broke"), cause)
-
-
 class _Body:
     """The rest of a response; its connection goes back to the pool at the end, or is closed before it."""
 
@@ -239,21 +225,6 @@ class _Body:
             self._connection.release()
         else:
             self._connection.close()
-
-
-_NOT_CONNECTED: tuple[tuple[type[BaseException], ErrorClass, str], ...] = (
-    (aiohttp.ClientConnectorDNSError, ErrorClass.DNS_ERROR, "The name {host} cannot be resolved."),
-    (aiohttp.ClientSSLError, ErrorClass.TLS_ERROR, "No secure connection to {host} can be made."),
-    (TimeoutError, ErrorClass.CONNECTION_TIMEOUT, "{host} did not accept a connection in time."),
-    (OSError, ErrorClass.CONNECTION_REFUSED, "{host} does not accept connections."),
-)
-
-
-def _not_connected(error: BaseException, host: str) -> UpstreamError:
-    for kind, error_class, sentence in _NOT_CONNECTED:
-        if isinstance(error, kind):
-            return UpstreamError(error_class, sentence.format(host=host), written=False)
-    return UpstreamError(ErrorClass.CONNECTION_TERMINATED, f"The connection to {host} failed.", written=False)
 
 
 def _broken(error: BaseException) -> UpstreamError:

@@ -1,1 +1,1 @@
-"""What operators ask the proxy over HTTP: metrics, health, readiness, status. Nothing can be changed here."""
+"""What operators ask the proxy over HTTP: to show what it does, and to open and close breakers by hand."""

@@ -1,22 +1,25 @@
-"""What the admin listener answers: metrics, health, readiness, status, and an index of them.
+"""What the admin listener answers: metrics, health, readiness, status, the breakers, and an index of them.
 
-It only shows; nothing can be changed here. It knows where its answers come from as functions, not as the
-metrics or the queue.
+All of it only shows, but for one thing that can be changed: a breaker is opened and closed by hand. Who may
+do what is decided in `visitors`. It knows where its answers come from as functions, not as the metrics, the
+queue or the breakers.
 """
 
 import asyncio
-import ipaddress
 import json
+import re
 from collections.abc import Callable
 from dataclasses import asdict
 from http import HTTPStatus
 
 from aiohttp import web
 
+from proxy.admin.visitors import Visitor
 from proxy.clock import Clock, LoopClock
 from proxy.errors import Refusal
-from proxy.policy.pages import is_own_name
-from proxy.state import State
+from proxy.messages import Headers
+from proxy.relay import Parting
+from proxy.state import BreakerState, State
 
 HEADERS = {
     "Cache-Control": "no-store",
@@ -32,7 +35,10 @@ PAGES = {
     "/healthz": "is it alive",
     "/readyz": "should it get traffic",
     "/status": "what it is doing, and its configuration in force",
+    "/breakers": "the breaker of each group; POST /breakers/{group}/open or …/close turns one by hand",
 }
+
+_TURNED = re.compile(r"/breakers/(?P<group>[^/]+)/(?P<how>open|close)")
 
 INDEX = (
     '<!doctype html><html lang="en"><meta charset="utf-8"><title>avala-proxy</title>\n'
@@ -46,7 +52,9 @@ class Admin:
     """Answer the requests of the admin listener; `handle` is a handler for `aiohttp.web.Server`.
 
     `render_metrics` takes an Accept header and a state, and runs in a thread; the other functions are called
-    on the event loop. `effective` is the configuration in force as TOML, secrets masked; it may be set anew.
+    on the event loop. `force` opens (True) or closes the breaker of a group that is in the state; `token`
+    returns the admin token of this moment, and is None if none is configured. `effective` is the
+    configuration in force as TOML, secrets masked; it may be set anew.
     """
 
     def __init__(
@@ -55,6 +63,8 @@ class Admin:
         render_metrics: Callable[[str, State], tuple[bytes, str]],
         state: Callable[[], State],
         ready: Callable[[], tuple[bool, str]],
+        force: Callable[[str, bool], None],
+        token: Callable[[], str] | None,
         effective: str,
         version: str,
         clock: Clock | None = None,
@@ -63,6 +73,8 @@ class Admin:
         self._render_metrics = render_metrics
         self._state = state
         self._ready = ready
+        self._force = force
+        self._token = token
         self._version = version
         self._clock = clock or LoopClock()
         self._started = self._clock.now()
@@ -72,22 +84,26 @@ class Admin:
             "/healthz": self._health,
             "/readyz": self._readiness,
             "/status": self._status,
+            "/breakers": self._breakers,
         }
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
-        page = self._pages.get(request.path)
-        if not _is_addressed_to_us(request):
-            response = _error(HTTPStatus.FORBIDDEN, "On loopback, ask for localhost or an IP address.")
-        elif page is None:
-            response = _error(HTTPStatus.NOT_FOUND, f"There is nothing here; see {', '.join(PAGES)}.")
-        elif request.method not in ("GET", "HEAD"):
-            response = _error(HTTPStatus.METHOD_NOT_ALLOWED, "Nothing can be changed here.")
-            response.headers["Allow"] = "GET, HEAD"
-        else:
-            response = await page(request)
+        response = await self._answer(request, _visitor(request))
         response.headers.update(HEADERS)
-        return response
+        return response if request.content.is_eof() else _last(response)
+
+    async def _answer(self, request: web.BaseRequest, visitor: Visitor) -> web.Response:
+        if denial := visitor.may_not_read():
+            return _error(denial.status, denial.detail)
+        if turned := _TURNED.fullmatch(request.path):
+            return self._turn(request, visitor, turned["group"], opened=turned["how"] == "open")
+        page = self._pages.get(request.path)
+        if page is None:
+            return _error(HTTPStatus.NOT_FOUND, f"There is nothing here; see {', '.join(PAGES)}.")
+        if request.method not in ("GET", "HEAD"):
+            return _not_allowed("GET, HEAD", "This page can only be read.")
+        return await page(request)
 
     def refuse(self, _request: web.BaseRequest, refusal: Refusal) -> web.StreamResponse:
         """Answer what is refused before it became a request."""
@@ -118,8 +134,37 @@ class Admin:
         about = {"version": self._version, "uptime": round(self._clock.now() - self._started, 3)}
         return _json(about | {"state": asdict(self._state()), "configuration": self.effective})
 
+    async def _breakers(self, _request: web.BaseRequest) -> web.Response:
+        return _json([_breaker(one) for one in self._state().breakers])
 
-def _json(content: dict[str, object], status: HTTPStatus = HTTPStatus.OK) -> web.Response:
+    def _turn(self, request: web.BaseRequest, visitor: Visitor, group: str, *, opened: bool) -> web.Response:
+        """Open or close a breaker by hand, if it is there and they may."""
+        if request.method != "POST":
+            return _not_allowed("POST", "A breaker is opened and closed with POST; GET /breakers shows them.")
+        if denial := visitor.may_not_change(self._token() if self._token else None):
+            response = _error(denial.status, denial.detail)
+            if denial.status is HTTPStatus.UNAUTHORIZED:
+                response.headers["WWW-Authenticate"] = 'Bearer realm="avala-proxy admin"'
+            return response
+        # Those that are shown, which are those configured: others may be known from before a reload.
+        names = [one.name for one in self._state().breakers]
+        if group not in names:
+            return _error(HTTPStatus.NOT_FOUND, f"There is no such group; there are {', '.join(names)}.")
+        self._force(group, opened)
+        return _json(next(_breaker(one) for one in self._state().breakers if one.name == group))
+
+
+def _visitor(request: web.BaseRequest) -> Visitor:
+    transport = request.transport
+    here, peer = (transport.get_extra_info(end) if transport else None for end in ("sockname", "peername"))
+    return Visitor(here, peer, Headers(tuple(request.raw_headers)))
+
+
+def _breaker(breaker: BreakerState) -> dict[str, object]:
+    return {"group": breaker.name, "state": breaker.state, "forced": breaker.forced}
+
+
+def _json(content: object, status: HTTPStatus = HTTPStatus.OK) -> web.Response:
     return web.Response(
         text=json.dumps(content, indent=2) + "\n", status=status, content_type="application/json"
     )
@@ -129,15 +174,14 @@ def _error(status: HTTPStatus, detail: str) -> web.Response:
     return _json({"detail": detail, "code": status.name.lower()}, status)
 
 
-def _is_addressed_to_us(request: web.BaseRequest) -> bool:
-    """Refuse DNS rebinding: a page of evil.example, whose name was made to mean 127.0.0.1.
+def _not_allowed(allowed: str, detail: str) -> web.Response:
+    response = _error(HTTPStatus.METHOD_NOT_ALLOWED, detail)
+    response.headers["Allow"] = allowed
+    return response
 
-    To a browser such a page and this listener are one site, so it could read everything here. What gives it
-    away is the Host header, which has its name; an address or `localhost` can't be made to mean another
-    place. Elsewhere than on loopback the listener has names that we can't know.
-    """
-    transport = request.transport
-    here = transport.get_extra_info("sockname") if transport else None
-    if not isinstance(here, tuple) or not ipaddress.ip_address(here[0].partition("%")[0]).is_loopback:
-        return True
-    return all(is_own_name(host) for host in request.headers.getall("Host", []))
+
+def _last(response: web.Response) -> web.Response:
+    """Make an answer the last of its connection: a body is still coming, which nobody here wants."""
+    last = Parting(body=response.body, status=response.status, headers=response.headers)
+    last.force_close()
+    return last

@@ -72,6 +72,7 @@ _CLASSES_OF_FAULT: Mapping[Fault, tuple[ErrorClass, ...]] = {
     Fault.PROXY: (
         ErrorClass.QUEUE_FULL,
         ErrorClass.QUEUE_TIMEOUT,
+        ErrorClass.CIRCUIT_OPEN,
         ErrorClass.REQUEST_TOO_LARGE,
         ErrorClass.BAD_REQUEST,
         ErrorClass.REQUEST_TIMEOUT,
@@ -105,6 +106,13 @@ class Judgement:
     fault: Fault
     transient: bool
     repeatable: bool
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether it speaks against the upstream's health, as the breaker sees it: no refusal does."""
+        return (
+            self.fault in (Fault.UPSTREAM, Fault.NETWORK) and self.error_class is not ErrorClass.RATE_LIMITED
+        )
 
 
 def judge(

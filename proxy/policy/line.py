@@ -34,6 +34,10 @@ class Line:
         files = sum(len(list(queue)) for queue in self._queues.values())
         return f"<Line {len(self)} waiting in {files} files, parked at {parked}>"
 
+    def configure(self, rules: Rules) -> None:
+        """Go by other rules; those of a key of which somebody waits already go by the ones they know."""
+        self._rules = rules
+
     def ahead(self, lane: Lane, lanes: Lanes) -> int:
         """Return how many who wait may go through a lane before a newcomer that needs `lanes`.
 

@@ -10,7 +10,7 @@ from typing import Literal
 from proxy.config import Retry
 from proxy.policy.classify import Judgement
 
-Reason = Literal["not_transient", "not_repeatable", "attempts_exhausted", "deadline"]
+Reason = Literal["not_transient", "not_repeatable", "attempts_exhausted", "deadline", "retry_budget"]
 
 _DOUBLINGS = 64  # beyond any `max_retries`, and far from where a float overflows
 

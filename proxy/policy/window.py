@@ -1,4 +1,4 @@
-"""What a limit has left: the sliding window with settlement, and the "at once" limit.
+"""The sliding window with settlement: how many requests of a limit go in a time.
 
 The upstream counts a request when it arrives, which lies somewhere between our sending it and its response
 head. So a slot is in one of three states:
@@ -9,87 +9,102 @@ head. So a slot is in one of three states:
 Granted: not written yet, held without bound. Sent: wholly written; the upstream has counted it at the
 latest `transit` seconds later. Settled: the upstream has counted it by that moment, so that one window
 later it no longer does. No sum of these can put more into any window of the upstream than the limit.
-All times are `Clock.now` seconds, handed in, and never go backwards.
+
+What the upstream says of its own count is held against ours: it moves the size, and what it has counted
+beyond ours is others' (`foreign.py`).
 """
 
+import heapq
+import itertools
 import math
 from collections import OrderedDict, deque
-from typing import Protocol
+from collections.abc import Iterable
 
+from proxy.policy.feedback import Quota
+from proxy.policy.foreign import CAUTIOUS, RISK, Foreign
+from proxy.policy.memory import Memory
 from proxy.policy.outlook import Outlook, Typical
+from proxy.policy.room import Resumption, Slot
+from proxy.policy.sharing import Sharing
+from proxy.policy.tally import Tally
 
 
-class Slot:
-    """One place in a limit, taken at a time; told apart by identity."""
+class SlidingWindow:
+    """Count at most `size` requests in any `per` seconds of the upstream's time, ours and others'.
 
-    __slots__ = ("taken",)
+    The upstream may move the size from `least` to `most`; `reserve` of it are always left free for others.
+    """
 
-    def __init__(self, taken: float) -> None:
-        self.taken = taken
-
-
-class Room(Protocol):
-    """What a limit of either kind can be asked, for one key."""
-
-    def ready_at(self, now: float) -> float:
-        """Return when one slot can be taken: `now`, a later time, or inf if that depends on others."""
-
-    def outlook(self, now: float) -> Outlook:
-        """Return when its slots can be expected back."""
-
-    def take(self, now: float) -> Slot:
-        """Take a slot; call only when `ready_at` said now."""
-
-    def sent(self, slot: Slot, now: float) -> None:
-        """Note that the last byte was written."""
-
-    def settle(self, slot: Slot, now: float) -> None:
-        """Note that the upstream has counted it."""
-
-    def refund(self, slot: Slot) -> None:
-        """Give back a slot of which nothing was written."""
-
-    def release(self, slot: Slot, now: float) -> None:
-        """Note that the exchange is over."""
-
-    def pause(self, until: float) -> None:
-        """Grant nothing before `until`; a pause in force is never shortened."""
-
-    def paused_until(self) -> float:
-        """Return the end of the latest pause; -inf if there was none."""
-
-    def remaining(self, now: float) -> int:
-        """Return how many could be taken now."""
-
-    def idle(self, now: float) -> bool:
-        """Tell whether nothing is remembered, so that it can be forgotten."""
-
-
-class _Pausable:
-    _pause_end = -math.inf
-
-    def pause(self, until: float) -> None:
-        self._pause_end = max(self._pause_end, until)
-
-    def paused_until(self) -> float:
-        return self._pause_end
-
-
-class SlidingWindow(_Pausable):
-    """Count at most `size` requests in any `per` seconds of the upstream's time."""
-
-    def __init__(self, size: int, per: float, transit: float) -> None:
-        self._size = size
-        self._per = per
-        self._transit = transit
-        self._granted: set[Slot] = set()
+    def __init__(
+        self,
+        size: int,
+        per: float,
+        transit: float,
+        *,
+        drift: float = 0.0,
+        least: int | None = None,
+        most: int | None = None,
+        reserve: int = 0,
+        probe: bool = False,
+    ) -> None:
+        self.resumption = Resumption(probe=probe)
+        self._granted: dict[Slot, None] = {}
         self._sent: OrderedDict[Slot, float] = OrderedDict()  # -> counted by; ascending
-        self._free_at: deque[float] = deque()  # of settled slots; ascending
+        self._settled: deque[Slot] = deque()  # ascending by when they were counted
+        self._tally = Tally()
+        self._foreign = Foreign(per)
+        self._sharing = Sharing(self._foreign)
         self._until_settled = Typical()
+        self._told: int | None = None
+        self._told_at = -math.inf
+        self.configure(size, per, transit, drift=drift, least=least, most=most, reserve=reserve)
+
+    def configure(
+        self,
+        size: int,
+        per: float,
+        transit: float,
+        *,
+        drift: float = 0.0,
+        least: int | None = None,
+        most: int | None = None,
+        reserve: int = 0,
+    ) -> None:
+        """Go by other settings, keeping what was spent."""
+        self._bounds = (size if least is None else least, size if most is None else most)
+        self._size = size if self._told is None else self._within_bounds(self._told)
+        self._per = self._foreign.per = per
+        self._hold = per * (1 + drift)
+        self._transit = transit
+        self._sharing.reserve = reserve
+
+    def remember(self, memory: Memory, now: float) -> None:
+        """Take over what was spent before a restart; what has run out since is left."""
+        for age in sorted(memory.own, reverse=True):
+            slot = Slot(now - age)
+            slot.counted = now - max(age, -self._transit)  # not for ever, whatever became of the clock
+            slot.began = slot.left = slot.counted - self._transit
+            self._settled.append(slot)
+            self._tally.left(slot)
+            self._tally.counted(slot, self._per)
+        self._foreign.remember(memory.foreign, now)
+        if memory.capacity is not None:
+            self._told, self._size = memory.capacity, self._within_bounds(memory.capacity)
+        if memory.paused > 0:
+            self.resumption.pause(now + memory.paused)
+        self._advance(now)
 
     def __repr__(self) -> str:
-        held = f"granted={len(self._granted)} sent={len(self._sent)} settled={len(self._free_at)}"
-        return f"<SlidingWindow {self._size} per {self._per:g} s: {held}>"
+        held = f"granted={len(self._granted)} sent={len(self._sent)} settled={len(self._settled)}"
+        return f"<SlidingWindow {self._size} per {self._per:g} s: {held} {self._foreign!r}>"
+
+    @property
+    def capacity(self) -> int:
+        return self._size
+
+    @property
+    def foreign(self) -> int:
+        return len(self._foreign)
 
     def _advance(self, now: float) -> None:
         while self._sent:
@@ -97,114 +112,166 @@ class SlidingWindow(_Pausable):
             if counted_by > now:
                 break
             del self._sent[slot]
-            self._free_at.append(counted_by + self._per)
-            self._until_settled.add(counted_by - slot.taken)
-        while self._free_at and self._free_at[0] <= now:
-            self._free_at.popleft()
+            self._settle(slot, counted_by)
+        while self._settled and self._settled[0].counted + self._hold <= now:
+            self._settled.popleft()
+        self._foreign.advance(now)
 
-    def _held(self) -> int:
-        return len(self._granted) + len(self._sent) + len(self._free_at)
+    def _settle(self, slot: Slot, counted: float) -> None:
+        slot.counted = counted
+        self._settled.append(slot)
+        self._tally.counted(slot, self._per)
+        self._until_settled.add(counted - slot.taken)
 
-    def _release_at(self, nth: int) -> float:
-        """Return when the nth of the held slots (from 1, in the order of release) comes free."""
-        if nth <= len(self._free_at):
-            return self._free_at[nth - 1]
-        nth -= len(self._free_at)
-        if nth <= len(self._sent):
-            return list(self._sent.values())[nth - 1] + self._per
+    def _under_way(self) -> int:
+        return len(self._granted) + len(self._sent)
+
+    def _own(self) -> int:
+        return self._under_way() + len(self._settled)
+
+    def ready_at(self, now: float, *, cautious: bool = False) -> float:
+        self._advance(now)
+        risk = CAUTIOUS if cautious else RISK
+        spread = self._sharing.ready_at(self._size, self._per)
+        return max(self._free_at(now, risk), self._open_at(now), spread, self.resumption.paused_until)
+
+    def _open_at(self, now: float) -> float:
+        """Return when few enough are under way."""
+        leaving = self._under_way() - self.resumption.most + 1
+        if leaving <= 0:
+            return now
+        if leaving > len(self._sent):
+            return math.inf
+        return next(itertools.islice(self._sent.values(), int(leaving) - 1, None))
+
+    def _free_at(self, now: float, risk: float) -> float:
+        """Return when there is a slot that neither we nor others have, as far as is known or to be feared."""
+        held = self._own() + len(self._foreign)
+        if self._fits(held, now, risk):
+            return now
+        for at in heapq.merge(self._releases(), self._foreign.releases()):
+            held -= 1
+            if self._fits(held, at, risk):
+                return at
         return math.inf
 
-    def ready_at(self, now: float) -> float:
-        self._advance(now)
-        missing = self._held() + 1 - self._size
-        return max(now if missing <= 0 else self._release_at(missing), self._pause_end)
+    def _fits(self, held: int, at: float, risk: float) -> bool:
+        room = self._sharing.room(self._size)
+        # However much is to be feared, one goes when there is nobody in sight.
+        return held + min(self._foreign.unseen(at, risk), room - 1) < room
+
+    def _releases(self) -> Iterable[float]:
+        """Return when those slots come free of which that is known, in order."""
+        settled = (slot.counted + self._hold for slot in self._settled)
+        sent = (counted_by + self._hold for counted_by in self._sent.values())
+        return itertools.chain(settled, sent)
 
     def outlook(self, now: float) -> Outlook:
-        """Return when its slots can be expected back: what is under way settles as soon as others did."""
+        """Return when its slots can be expected back.
+
+        What is under way settles as soon as others did, and who comes regularly goes on to do so.
+        """
         self._advance(now)
         lag = min(self._until_settled.seconds, self._transit)
-        releases = list(self._free_at)
+        releases = [slot.counted + self._hold for slot in self._settled]
         releases += [
-            min(max(slot.taken + lag, now), counted_by) + self._per for slot, counted_by in self._sent.items()
+            min(max(slot.taken + lag, now), counted_by) + self._hold
+            for slot, counted_by in self._sent.items()
         ]
-        releases += [max(slot.taken + lag, now) + self._per for slot in self._granted]
-        return Outlook(self._size, lag + self._per, releases, self._pause_end)
+        releases += [max(slot.taken + lag, now) + self._hold for slot in self._granted]
+        releases += self._foreign.releases()[: max(0, len(self._foreign) - self._foreign.regular)]
+        lasting = self._sharing.lasting(self._size)
+        return Outlook(lasting, lag + self._hold, releases, self.resumption.paused_until)
 
     def take(self, now: float) -> Slot:
         slot = Slot(now)
-        self._granted.add(slot)
+        self._granted[slot] = None
+        self._sharing.took(now, self._size, self._per)
         return slot
+
+    def began(self, slot: Slot, now: float) -> None:
+        slot.began = now
 
     def sent(self, slot: Slot, now: float) -> None:
         self._advance(now)
         if slot in self._granted:
-            self._granted.remove(slot)
+            del self._granted[slot]
             self._sent[slot] = now + self._transit
+            self._leaves(slot, now)
+
+    def _leaves(self, slot: Slot, now: float) -> None:
+        slot.left = now
+        self._tally.left(slot)
 
     def settle(self, slot: Slot, now: float) -> None:
         self._advance(now)
         if slot in self._granted or slot in self._sent:
-            self._granted.discard(slot)
+            if slot in self._granted:  # answered before it was sent wholly
+                del self._granted[slot]
+                self._leaves(slot, now)
             self._sent.pop(slot, None)
-            self._free_at.append(now + self._per)
-            self._until_settled.add(now - slot.taken)
+            self._settle(slot, now)
+        self.resumption.answered(slot, self._size)
+
+    def refused(self, slot: Slot, now: float) -> None:
+        """Give its slot back: DRF records what it accepts (`SimpleRateThrottle.throttle_failure`)."""
+        self._advance(now)
+        self._granted.pop(slot, None)
+        self._sent.pop(slot, None)
+        if slot in self._settled:
+            self._settled.remove(slot)
+        self._tally.refused(slot)
+        slot.left = min(slot.left, now)
 
     def refund(self, slot: Slot) -> None:
-        self._granted.discard(slot)
+        self._granted.pop(slot, None)
 
     def release(self, slot: Slot, now: float) -> None:
         """Change nothing: a window counts starts, not durations."""
 
+    def learn(self, slot: Slot, quota: Quota, now: float) -> None:
+        """Take over what the response to this one says: the size, and what was counted when it arrived.
+
+        What was overtaken says nothing any more.
+        """
+        self._advance(now)
+        if quota.limit is not None and slot.left > self._told_at:
+            self._told_at, self._told = slot.left, quota.limit
+            self._size = self._within_bounds(quota.limit)
+            if quota.remaining is not None:
+                self._compare(slot, max(0, quota.limit - quota.remaining), now)
+                if quota.reset_in is not None:
+                    self._oldest_leaves(now + quota.reset_in)
+
+    def _compare(self, slot: Slot, counted: int, now: float) -> None:
+        """Hold what the upstream had counted when this one arrived against what can be ours."""
+        ours = self._tally.when_arrived(slot, now, self._per, self._transit)
+        if ours is not None:
+            at_least, at_most = ours
+            self._foreign.count(counted - at_most, counted - at_least, now, slot.left)
+
+    def _within_bounds(self, size: int) -> int:
+        least, most = self._bounds
+        return min(max(size, least), most)
+
+    def _oldest_leaves(self, at: float) -> None:
+        """Note when the oldest that it counts leaves: one of others', unless one of ours may be as old."""
+        if not self._settled or self._settled[0].left + self._per > at:
+            self._foreign.first_leaves(at)
+
     def remaining(self, now: float) -> int:
         self._advance(now)
-        return 0 if self._pause_end > now else max(0, self._size - self._held())
+        if self.resumption.paused_until > now:
+            return 0
+        return max(0, self._size - self._sharing.reserve - self._own() - len(self._foreign))
 
     def idle(self, now: float) -> bool:
         self._advance(now)
-        return not self._held() and self._pause_end <= now
+        return not (self._own() or self._foreign) and self.resumption.paused_until <= now
 
-
-class AtOnce(_Pausable):
-    """Let at most `size` requests be under way at the same time."""
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._held: set[Slot] = set()
-        self._until_released = Typical()
-
-    def __repr__(self) -> str:
-        return f"<AtOnce {len(self._held)} of {self._size}>"
-
-    def ready_at(self, now: float) -> float:
-        return max(now, self._pause_end) if len(self._held) < self._size else math.inf
-
-    def outlook(self, now: float) -> Outlook:
-        """Return when its slots can be expected back: when what holds them takes as long as others did."""
-        typical = self._until_released.seconds
-        releases = [max(slot.taken + typical, now) for slot in self._held]
-        return Outlook(self._size, typical, releases, self._pause_end)
-
-    def take(self, now: float) -> Slot:
-        slot = Slot(now)
-        self._held.add(slot)
-        return slot
-
-    def sent(self, slot: Slot, now: float) -> None:
-        """Change nothing: only the end of the exchange counts."""
-
-    def settle(self, slot: Slot, now: float) -> None:
-        """Change nothing: only the end of the exchange counts."""
-
-    def refund(self, slot: Slot) -> None:
-        self._held.discard(slot)
-
-    def release(self, slot: Slot, now: float) -> None:
-        if slot in self._held:
-            self._held.remove(slot)
-            self._until_released.add(now - slot.taken)
-
-    def remaining(self, now: float) -> int:
-        return 0 if self._pause_end > now else self._size - len(self._held)
-
-    def idle(self, now: float) -> bool:
-        return not self._held and self._pause_end <= now
+    def memory(self, now: float) -> Memory:
+        """Return what was spent; what is under way will have been counted within `transit` of now."""
+        self._advance(now)
+        own = [now - slot.counted for slot in self._settled] + [-self._transit] * self._under_way()
+        paused = max(0.0, self.resumption.paused_until - now)
+        return Memory(tuple(own), self._foreign.ages(now), self._told, paused)

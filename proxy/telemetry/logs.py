@@ -18,7 +18,17 @@ from structlog.typing import FilteringBoundLogger, Processor
 from proxy.clock import Clock, LoopClock
 from proxy.config import Log
 from proxy.errors import ErrorClass, Fault
-from proxy.events import Crashed, Event, ExchangeEnded, LifecycleChanged, LimitPaused, RetryScheduled
+from proxy.events import (
+    BreakerChanged,
+    Crashed,
+    Event,
+    ExchangeEnded,
+    ForeignSeen,
+    LifecycleChanged,
+    LimitMoved,
+    LimitPaused,
+    RetryScheduled,
+)
 
 Line = MutableMapping[str, Any]
 
@@ -27,7 +37,18 @@ _BEARER = re.compile(r"\b(bearer|basic)\s+[^\s\"',]+", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _WORTH_A_LOOK = frozenset({Fault.UPSTREAM, Fault.NETWORK, Fault.PROXY})
 _TROUBLE = frozenset(
-    {"few_open_files", "upstream_unreachable", "certificate_unusable", "credential_unreadable", "observing"}
+    {
+        "few_open_files",
+        "upstream_unreachable",
+        "upstream_unresolved",
+        "certificate_unusable",
+        "credential_unreadable",
+        "observing",
+        "reload_failed",
+        "state_file_ignored",
+        "state_file_exposed",
+        "state_file_unwritable",
+    }
 )
 _LONGEST_MESSAGE = 300
 _REPEAT = 10.0
@@ -132,9 +153,16 @@ class Logs:
             ExchangeEnded: self._exchange_ended,
             Crashed: self._crashed,
             LimitPaused: self._limit_paused,
+            LimitMoved: self._limit_moved,
+            ForeignSeen: self._foreign_seen,
+            BreakerChanged: self._breaker_changed,
             LifecycleChanged: self._lifecycle_changed,
             RetryScheduled: self._retry_scheduled,
         }
+
+    def use(self, logger: FilteringBoundLogger) -> None:
+        """Write to another logger from now on."""
+        self._logger = logger
 
     def __call__(self, event: Event) -> None:
         """Write the line of an event, if it has one."""
@@ -172,6 +200,16 @@ class Logs:
 
     def _limit_paused(self, event: LimitPaused) -> None:
         self._logger.warning("limit_paused", limit=event.limit, seconds=round(event.seconds, 4))
+
+    def _limit_moved(self, event: LimitMoved) -> None:
+        self._logger.info("limit_moved", limit=event.limit, capacity=event.capacity)
+
+    def _foreign_seen(self, event: ForeignSeen) -> None:
+        self._logger.debug("foreign_seen", limit=event.limit, count=event.count)
+
+    def _breaker_changed(self, event: BreakerChanged) -> None:
+        write = self._logger.info if event.state == "closed" else self._logger.warning
+        write(f"breaker_{event.state}", group=event.group)
 
     def _lifecycle_changed(self, event: LifecycleChanged) -> None:
         write = self._logger.warning if event.state in _TROUBLE else self._logger.info

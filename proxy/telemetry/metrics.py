@@ -26,6 +26,7 @@ from proxy.events import (
     Coalesced,
     Event,
     ExchangeEnded,
+    ForeignSeen,
     InterimSent,
     LimitPaused,
     Observed,
@@ -77,6 +78,7 @@ class Metrics:
             RetryScheduled: self._retry_scheduled,
             RetryStopped: self._retry_stopped,
             LimitPaused: self._limit_paused,
+            ForeignSeen: self._foreign_seen,
             ExchangeEnded: self._exchange_ended,
         }
 
@@ -108,6 +110,9 @@ class Metrics:
             "observed_rejected", "Requests that would have been refused, while nothing is held.", "reason"
         )
         self._pauses = self._counter("limit_pauses", "Refusals of the API that paused a limit.", "limit")
+        self._foreign = self._counter(
+            "foreign_requests", "Requests that the API has counted and that are not ours.", "limit"
+        )
 
     def _time_series(self) -> None:
         self._duration = self._histogram(
@@ -193,6 +198,9 @@ class Metrics:
     def _limit_paused(self, event: LimitPaused) -> None:
         self._pauses(event.limit).inc()
 
+    def _foreign_seen(self, event: ForeignSeen) -> None:
+        self._foreign(event.limit).inc(event.count)
+
     def _exchange_ended(self, event: ExchangeEnded) -> None:
         if event.error_class is ErrorClass.CLIENT_DISCONNECTED:
             self._errors(event.error_class, event.fault).inc()
@@ -232,7 +240,9 @@ class _Page:
 def _gauges(state: State) -> Iterator[Metric]:
     in_flight = GaugeMetricFamily(f"{PREFIX}_in_flight", "Requests being answered.", value=state.in_flight)
     depth = _by_limit("queue_depth", "Requests that wait for this limit.")
-    capacity = _by_limit("limit_capacity", "The size of the limit.")
+    capacity = _by_limit(
+        "limit_capacity", "The size of the limit as known, for the credential with the smallest."
+    )
     remaining = _by_limit("limit_remaining", "What is left of it, for the credential with the least.")
     paused = _by_limit("limit_paused", "1 while the API's refusal holds everybody back.")
     for limit in state.limits:
@@ -240,7 +250,17 @@ def _gauges(state: State) -> Iterator[Metric]:
         capacity.add_metric([limit.name], limit.capacity)
         remaining.add_metric([limit.name], limit.remaining)
         paused.add_metric([limit.name], int(limit.paused))
-    yield from (in_flight, depth, capacity, remaining, paused)
+    yield from (in_flight, depth, capacity, remaining, paused, _breakers(state))
+
+
+def _breakers(state: State) -> Metric:
+    series = GaugeMetricFamily(
+        f"{PREFIX}_breaker_state", "1 for the state that the breaker is in.", labels=["group", "state"]
+    )
+    for breaker in state.breakers:
+        for name in ("closed", "open", "half_open"):
+            series.add_metric([breaker.name, name], int(breaker.state == name))
+    return series
 
 
 def _by_limit(name: str, help_text: str) -> GaugeMetricFamily:

@@ -6,106 +6,14 @@ These tests also guard the parts of aiohttp's inside that `adapters/upstream.py`
 import asyncio
 import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 
 import pytest
 
 from proxy import config
 from proxy.adapters.upstream import Upstream
 from proxy.errors import ErrorClass, UpstreamError
-from proxy.messages import Body, Headers, NoBody, Request, Response
+from tests.adapters.servers import OK, Marks, Server, answering, ask, failure, read, running
 from tests.fakes import spool
-
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-
-
-@dataclass
-class Server:
-    """A server that does what a test scripts, connection by connection, and records what it got."""
-
-    script: Callable[["Server", asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-    heads: list[bytes] = field(default_factory=list)
-    connections: int = 0
-    url: str = ""
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
-        try:
-            await self.script(self, reader, writer)
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
-        finally:
-            writer.close()
-
-    async def head(self, reader: asyncio.StreamReader) -> bytes:
-        head = await reader.readuntil(b"\r\n\r\n")
-        self.heads.append(head)
-        return head
-
-
-Script = Callable[[Server, asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-
-
-@asynccontextmanager
-async def running(script: Script, **settings: float | bool) -> AsyncIterator[tuple[Server, Upstream]]:
-    server = Server(script)
-    listener = await asyncio.start_server(server.serve, "127.0.0.1", 0)
-    server.url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
-    upstream = Upstream(
-        config.Upstream.model_validate({"base_url": server.url, **settings}), config.Headers()
-    )
-    try:
-        yield server, upstream
-    finally:
-        await upstream.close()
-        listener.close()
-
-
-@dataclass
-class Marks:
-    """Note how far the writing got."""
-
-    marks: list[str] = field(default_factory=list)
-
-    def started(self) -> None:
-        self.marks.append("started")
-
-    def sent(self) -> None:
-        self.marks.append("sent")
-
-
-def ask(method: str = "GET", target: str = "/api/v1/x/?a=%2F", body: Body | None = None) -> Request:
-    fields = ((b"Host", b"proxy.local"), (b"X-Odd-CASE", b"1"), (b"x-odd-case", b"2"))
-    return Request(method, target, Headers(fields), "192.0.2.1", 0.0, 1e9, "id-1", body=body or NoBody())
-
-
-async def read(response: Response) -> bytes:
-    try:
-        return b"".join([chunk async for chunk in response.body.chunks()])
-    finally:
-        await response.body.close()
-
-
-def answering(*answers: bytes) -> Script:
-    """Answer request after request, over one connection each as long as it lasts."""
-    left = list(answers)
-
-    async def script(server: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while True:
-            await server.head(reader)
-            writer.write(left.pop(0) if len(left) > 1 else left[0])
-
-    return script
-
-
-async def failure(upstream: Upstream, request: Request | None = None) -> UpstreamError:
-    try:
-        await read(await upstream.send(request or ask(), Marks()))
-    except UpstreamError as error:
-        return error
-    raise AssertionError("it did not fail")
 
 
 async def test_the_head_goes_up_as_it_came_but_for_host_and_what_the_proxy_adds() -> None:
@@ -407,6 +315,28 @@ async def test_the_head_and_the_pieces_of_a_body_have_each_their_own_time() -> N
     async with running(script, head_timeout=30.0, read_timeout=0.05) as (_, upstream):
         async with asyncio.timeout(2.0):
             assert (await failure(upstream)).error_class is ErrorClass.READ_TIMEOUT
+
+
+async def dripping(server: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Send head or body byte by byte, each within the patience for one."""
+    head, body = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n", b"0123456789"
+    if b"/head" in await server.head(reader):
+        head, body = b"", head + body
+    writer.write(head)
+    for byte in body:
+        writer.write(bytes([byte]))
+        await asyncio.sleep(0.05)
+
+
+async def test_a_head_that_drips_has_no_more_time_than_one_that_comes_at_once() -> None:
+    async with running(dripping, head_timeout=0.3) as (_, upstream):
+        error = await failure(upstream, ask(target="/head"))
+        assert (error.error_class, error.written) == (ErrorClass.READ_TIMEOUT, True)
+
+
+async def test_a_body_that_drips_is_read_to_its_end_however_long_it_takes() -> None:
+    async with running(dripping, head_timeout=0.3, read_timeout=0.3) as (_, upstream):
+        assert await read(await upstream.send(ask(target="/body"), Marks())) == b"0123456789"
 
 
 async def test_a_client_that_reads_slowly_is_no_upstream_that_stopped() -> None:

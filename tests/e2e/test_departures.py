@@ -71,7 +71,7 @@ async def asking(
 
 def left(stack: Stack) -> dict[str, int]:
     """Return what remains of each limit that is in use."""
-    return {lane.limit: remaining for lane, remaining, _ in stack.app._ledger.lanes()}
+    return {one.lane.limit: one.remaining for one in stack.app._ledger.lanes()}
 
 
 async def gone(stack: Stack, departed: int = 1) -> None:

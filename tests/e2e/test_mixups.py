@@ -25,7 +25,7 @@ CLIENTS, AT_LEAST = 200, 3000
 AT_ONCE = 40
 SETTINGS: dict[str, Any] = {
     "limits": [{"name": "standard", "concurrent": AT_ONCE, "key": "global"}],
-    "retry": {"base": 0.01, "cap": 0.02},
+    "retry": {"base": 0.01, "cap": 0.02, "budget": 100.0},
     "body": {"memory": 50_000},  # so that some uploads go to files
     "queue": {"size": 10_000},
 }
@@ -277,7 +277,7 @@ class Storm:
         await asyncio.gather(*(one() for _ in range(AT_ONCE)))
 
 
-FOR_EVER = Counter({"Admission._run": 1})
+FOR_EVER = Counter({"Admission._run": 1, "Readiness._watch": 1})
 """Tasks that live as long as the proxy."""
 
 

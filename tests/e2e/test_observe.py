@@ -138,7 +138,7 @@ async def test_an_at_once_limit_holds_nobody_and_its_ghosts_for_as_long_as_calls
         metrics = await ghosts(stack, 3)
         assert of(metrics, "observed_wait_seconds_count", 'limit="uploads"') == 2
         assert of(metrics, "observed_wait_seconds_sum", 'limit="uploads"') == pytest.approx(0.9, abs=0.2)
-        await until(lambda: [left for _, left, _ in stack.app._ledger.lanes()] == [1])
+        await until(lambda: [one.remaining for one in stack.app._ledger.lanes()] == [1])
 
 
 async def test_those_who_ask_for_the_same_in_one_moment_each_make_their_call() -> None:
@@ -183,7 +183,7 @@ async def test_a_client_that_leaves_leaves_a_ghost_that_ends() -> None:
         await asyncio.gather(*asking, return_exceptions=True)
         await until(lambda: stack.sandbox.ledger.summary()["in_flight"] == 0)
         await ghosts(stack, 3)
-        await until(lambda: [left for _, left, _ in stack.app._ledger.lanes()] == [2])
+        await until(lambda: [one.remaining for one in stack.app._ledger.lanes()] == [2])
         metrics = await stack.metrics()
         assert of(metrics, "errors_total", 'error_class="client_disconnected",fault="proxy"') == 3
         assert not ghosts_running()

@@ -13,7 +13,7 @@ from proxy.sandbox import Concurrent, Rate, SandboxSettings
 from tests.e2e.stack import KEY, running
 from tests.fakes import until
 
-FAST = {"base": 0.01, "cap": 0.05}
+FAST = {"base": 0.01, "cap": 0.05, "budget": 100.0}
 LIST = "/api/v1/datasets/?limit=2"
 
 

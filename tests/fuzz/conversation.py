@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import itertools
 import logging
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -24,6 +25,7 @@ from proxy.policy.credentials import Credentials
 from proxy.policy.routes import RouteTable
 from proxy.policy.wire import RequestRules
 from proxy.reception import Reception
+from proxy.traffic import Traffic
 from proxy.virtual import VirtualClock, VirtualLoop
 
 # Small, so that small inputs meet every limit.
@@ -174,10 +176,12 @@ class Proxy:
         self._complaints = Complaints()
         logging.getLogger().addHandler(self._complaints)
         clock, routes = VirtualClock(), RouteTable(10)
+        self._traffic = traffic = Traffic()
         reception = Reception(
             SETTINGS,
             new_spool=Spools(SETTINGS.body).new,
             new_id=lambda: "made-here",
+            new_ticket=itertools.count(1).__next__,
             rules=RequestRules(SETTINGS.listen, ()),
             arrivals=Arrivals(None, ()),
             access=Access(["X-Avala-Api-Key"], key=lambda: None, clients=()),
@@ -194,6 +198,7 @@ class Proxy:
             headers=Headers(),
             send_timeout=SETTINGS.listen.send_timeout,
             routes=routes,
+            traffic=traffic,
             clock=clock,
             events=told,
         )
@@ -218,7 +223,7 @@ class Proxy:
             if leave:
                 wire.close()
             await wire.gone.wait()
-            await self._front.idle.wait()
+            await self._traffic.idle.wait()
             await asyncio.sleep(0)
         assert leave or not wire.aborted
         assert self._complaints.said == []

@@ -9,12 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from proxy.policy.at_once import AtOnce
 from proxy.policy.forecast import Start, forecast
 from proxy.policy.limits import Lane, Lanes
 from proxy.policy.line import Line
 from proxy.policy.outlook import Outlook
+from proxy.policy.room import Room, Slot
 from proxy.policy.turns import Place, Rules
-from proxy.policy.window import AtOnce, Room, SlidingWindow, Slot
+from proxy.policy.window import SlidingWindow
 
 LIMITS = {
     "minute": (3, 8.0),
@@ -203,7 +205,7 @@ def test_whose_turn_comes_after_its_deadline_takes_nothing() -> None:
 
 def test_a_pause_is_reckoned_with() -> None:
     world = World(0.0)
-    world.room(Lane("narrow", "k")).pause(7.5)
+    world.room(Lane("narrow", "k")).resumption.paused_until = 7.5
     lined_up(world, 2, "narrow")
     assert ahead_of_time(world) == [(0, 7.5), (1, 13.5)]
 
@@ -279,7 +281,7 @@ def played(latency: float, plan: list[Step], needs: list[tuple[str, ...]], rest:
         if number % 10 == 9 and everybody:
             world.line.leave(everybody[number % len(everybody)])
         elif number % 10 == 8:
-            world.room(needed[-1]).pause(world.now + (patience or 0.0))
+            world.room(needed[-1]).resumption.paused_until = world.now + (patience or 0.0)
         else:
             world.admit(
                 Place(

@@ -1,7 +1,9 @@
 """A request falls under every limit that matches it; a refusal speaks of one of them."""
 
+from collections.abc import Mapping
+
 from proxy.config import DOCUMENTED_LIMITS, Limit
-from proxy.policy.feedback import Feedback
+from proxy.policy.feedback import Feedback, Quota
 from proxy.policy.limits import Lane, LimitTable
 from tests.fakes import headers, request
 
@@ -62,25 +64,34 @@ def test_a_limit_by_credential_that_also_matches_anonymous_requests_has_one_budg
 INFERENCE = TABLE.lanes(request("POST", "/api/v1/inference/invoke/"))
 
 
-def refused(feedback: Feedback) -> str:
-    lane = TABLE.refused(INFERENCE, feedback)
+def refused(*quotas: Quota, capacities: Mapping[str, int] | None = None) -> str:
+    sizes = {name: limit.size for name, limit in TABLE.by_name.items()} | dict(capacities or {})
+    lane = TABLE.refused(INFERENCE, Feedback(quotas=quotas), lambda lane: sizes[lane.limit])
     assert lane is not None
     return lane.limit
 
 
 def test_a_429_speaks_of_the_limit_whose_size_it_names() -> None:
-    assert refused(Feedback(limit=100, remaining=0)) == "standard"
-    assert refused(Feedback(limit=20)) == "burst"
+    assert refused(Quota(limit=100, remaining=0)) == "standard"
+    assert refused(Quota(limit=20)) == "burst"
+
+
+def test_a_429_speaks_of_the_limit_whose_size_has_moved_there() -> None:
+    assert refused(Quota(limit=77, remaining=0), capacities={"burst": 77}) == "burst"
 
 
 def test_a_429_that_names_a_limit_with_room_left_speaks_of_the_narrowest() -> None:
-    assert refused(Feedback(limit=100, remaining=40)) == "inference"
+    assert refused(Quota(limit=100, remaining=40)) == "inference"
 
 
-def test_a_429_that_names_none_or_an_unknown_limit_speaks_of_the_narrowest() -> None:
-    assert refused(Feedback()) == "inference"
-    assert refused(Feedback(limit=77, remaining=0)) == "inference"
+def test_a_429_that_names_none_or_an_impossible_limit_speaks_of_the_narrowest() -> None:
+    assert refused() == "inference"
+    assert refused(Quota(limit=7777, remaining=0)) == "inference"
+
+
+def test_a_429_that_names_a_size_that_none_has_speaks_of_the_first_that_may_have_moved_there() -> None:
+    assert refused(Quota(limit=77, remaining=0)) == "standard"
 
 
 def test_a_429_for_a_request_under_no_limit_speaks_of_none() -> None:
-    assert TABLE.refused((), Feedback(limit=100)) is None
+    assert TABLE.refused((), Feedback(quotas=(Quota(limit=100),)), lambda lane: 0) is None

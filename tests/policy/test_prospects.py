@@ -200,7 +200,7 @@ def test_what_is_known_of_one_that_goes_along_is_not_taken_for_the_start_of_othe
 def test_the_bound_counts_those_who_are_parked_at_a_lane_that_the_newcomer_does_not_need() -> None:
     # Ten older ones need `second` too, and are held by its pause; from 2 on, they are before the newcomer.
     watched = Watched()
-    watched.world.room(Lane("second", "k")).pause(2.0)
+    watched.world.room(Lane("second", "k")).resumption.pause(2.0)
     lined_up(watched.world, 10, "narrow", "second")
     lined_up(watched.world, 1, "narrow")
     late = newcomer(13.0)
@@ -219,7 +219,7 @@ def test_who_waits_in_vain_is_told_with_when_it_would_go() -> None:
 @pytest.mark.parametrize(("deadline", "late"), [(98.1, False), (97.9, True)])
 def test_a_forecast_is_trusted_to_within_one_part_in_fifty(deadline: float, late: bool) -> None:
     watched = Watched()
-    watched.world.room(NARROW[0]).pause(100.0)
+    watched.world.room(NARROW[0]).resumption.pause(100.0)
     lined_up(watched.world, 1, "narrow", deadline=deadline)
     assert watched.too_late() == ([(0, 100.0)] if late else [])
     watched.world.now = 50.0  # half the wait is half the margin

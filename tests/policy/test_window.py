@@ -5,7 +5,9 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.policy.window import AtOnce, Room, SlidingWindow, Slot
+from proxy.policy.at_once import AtOnce
+from proxy.policy.room import Room, Slot
+from proxy.policy.window import SlidingWindow
 
 
 def window(size: int = 2, per: float = 10.0, transit: float = 1.0) -> SlidingWindow:
@@ -23,7 +25,7 @@ def test_a_new_window_has_all_its_room_at_once() -> None:
     room = window()
     assert room.remaining(0.0) == 2
     assert room.ready_at(0.0) == 0.0
-    assert room.paused_until() == -math.inf
+    assert room.resumption.paused_until == -math.inf
 
 
 def test_a_slot_comes_free_one_window_after_the_response_head() -> None:
@@ -129,9 +131,9 @@ def test_the_second_to_come_free_is_known_while_it_is_only_sent() -> None:
 
 def test_a_pause_holds_everything_and_is_never_shortened() -> None:
     room = window()
-    room.pause(7.0)
-    room.pause(3.0)
-    assert room.paused_until() == 7.0
+    room.resumption.pause(7.0)
+    room.resumption.pause(3.0)
+    assert room.resumption.paused_until == 7.0
     assert room.ready_at(0.0) == 7.0
     assert room.remaining(6.9) == 0
     assert room.outlook(0.0).ready() == 7.0
@@ -146,7 +148,7 @@ def test_a_window_is_idle_when_it_remembers_nothing() -> None:
     room.settle(slot, 0.0)
     assert not room.idle(9.0)
     assert room.idle(10.0)
-    room.pause(20.0)
+    room.resumption.pause(20.0)
     assert not room.idle(19.0)
     assert room.idle(20.0)
 
@@ -170,7 +172,7 @@ def test_an_outlook_beyond_a_pause_knows_when_each_slot_comes_free() -> None:
     room.settle(spend(room, 0.0), 0.5)
     spend(room, 1.0)
     spend(room, 1.5)
-    room.pause(8.0)
+    room.resumption.pause(8.0)
     assert expected(room, 1.6, 5) == [10.5, 11.6, 12.0, 21.0, 22.1]
 
 
@@ -222,7 +224,10 @@ def test_where_every_answer_takes_longer_than_transit_slots_are_expected_back_af
 def test_a_window_shows_its_state() -> None:
     room = window()
     spend(room, 0.0)
-    assert repr(room) == "<SlidingWindow 2 per 10 s: granted=0 sent=1 settled=0>"
+    assert (
+        repr(room)
+        == "<SlidingWindow 2 per 10 s: granted=0 sent=1 settled=0 <Foreign 0 counted, 0 seen to come>>"
+    )
 
 
 def test_at_once_counts_exchanges_until_they_are_over() -> None:
@@ -256,8 +261,8 @@ def test_at_once_takes_each_slot_back_once() -> None:
 
 def test_at_once_can_be_paused() -> None:
     room = AtOnce(1)
-    assert room.paused_until() == -math.inf
-    room.pause(5.0)
+    assert room.resumption.paused_until == -math.inf
+    room.resumption.pause(5.0)
     assert room.ready_at(0.0) == 5.0
     assert room.outlook(0.0).ready() == 5.0
     assert room.remaining(0.0) == 0
@@ -288,7 +293,7 @@ def test_at_once_learns_nothing_from_what_was_not_sent() -> None:
 def test_at_once_shows_its_state() -> None:
     room = AtOnce(3)
     room.take(0.0)
-    assert repr(room) == "<AtOnce 1 of 3>"
+    assert repr(room) == "<AtOnce 1 of 3 (at most 3)>"
 
 
 def seconds(low: int, high: int) -> st.SearchStrategy[float]:

@@ -1,0 +1,93 @@
+"""Where the upstream is: its name is looked up, and the answer remembered for a while.
+
+The only place that asks DNS. What is done with an address is `dial.py`.
+"""
+
+import asyncio
+import ipaddress
+import math
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+from itertools import count
+
+from aiohappyeyeballs import AddrInfoType, addr_to_addr_infos
+
+Resolver = Callable[[str, int], Awaitable[Sequence[AddrInfoType]]]
+"""Finds the addresses of a host and port, as `socket.getaddrinfo` gives them; raises OSError."""
+
+
+async def system_resolver(host: str, port: int) -> Sequence[AddrInfoType]:
+    """Ask the system: /etc/hosts, then DNS, or whatever it is set up to do."""
+    loop = asyncio.get_running_loop()
+    # Only families of which this machine has an address itself: the others can't be reached.
+    return await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
+
+
+class Name:
+    """A host, and the addresses behind its name; one that is an address already is never looked up.
+
+    An answer is used for `ttl` seconds. `now` is monotonic seconds.
+    """
+
+    def __init__(
+        self, host: str, port: int, *, ttl: float, resolver: Resolver, now: Callable[[], float]
+    ) -> None:
+        self._host = host
+        self._port = port
+        self._ttl = ttl
+        self._resolver = resolver
+        self._now = now
+        self._fixed = addr_to_addr_infos((host, port)) if _is_address(host) else None
+        self._known: Sequence[AddrInfoType] = ()
+        self._until = -math.inf
+        self._turns = count()
+        self._asking: asyncio.Future[Sequence[AddrInfoType]] | None = None
+
+    async def addresses(self) -> list[AddrInfoType]:
+        """Return all addresses, each time beginning with another one; raises OSError.
+
+        Turns go on across look-ups, so that a repeat does not begin with the address that failed.
+        """
+        if self._now() >= self._until:
+            await self._ask_together()
+        first = next(self._turns) % len(self._known)
+        return [*self._known[first:], *self._known[:first]]
+
+    async def look_up(self) -> Sequence[AddrInfoType]:
+        """Ask, whatever is remembered, and remember nothing; raises OSError."""
+        if self._fixed is not None:
+            return self._fixed
+        found = await self._resolver(self._host, self._port)
+        if not found:
+            raise OSError(f"{self._host} has no address")
+        return found
+
+    def forget(self) -> None:
+        """Have the next one ask: the addresses are of no use."""
+        self._until = -math.inf
+
+    def close(self) -> None:
+        """Give up a look-up that is under way."""
+        if self._asking is not None:
+            self._asking.cancel()
+
+    async def _ask_together(self) -> None:
+        """Wait for the one look-up, which goes on without who leaves."""
+        if self._asking is None:
+            self._asking = asyncio.ensure_future(self.look_up())
+            # Added before those who wait add theirs, so when they go on the answer is known.
+            self._asking.add_done_callback(self._answered)
+        await asyncio.shield(self._asking)
+
+    def _answered(self, asking: "asyncio.Future[Sequence[AddrInfoType]]") -> None:
+        self._asking = None
+        if not asking.cancelled() and asking.exception() is None:
+            self._known, self._until = asking.result(), self._now() + self._ttl
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
