@@ -429,6 +429,122 @@ def test_a_refusal_for_a_wait_of_unknown_length_asks_for_one_second() -> None:
     run_virtual(main())
 
 
+def probing(gate: Gate) -> None:
+    """Begin with a ledger that knows nothing of what was spent before."""
+    gate.ledger = LocalLedger(gate.table, gate.clock, transit=1.0, clock_drift=0.0, probe=True)
+    gate.admission = Admission(gate.ledger, gate.pacing, Queue(), gate.clock)
+
+
+def test_at_a_start_the_first_request_of_each_key_goes_alone() -> None:
+    async def main() -> None:
+        gate = Gate([STANDARD])
+        probing(gate)
+        ours = [gate.sending(ticket, 0.5) for ticket in range(4)]
+        theirs = asyncio.create_task(gate.send(request(ticket=4, credential="other")))
+        await asyncio.gather(*ours, theirs)
+        assert sorted(gate.went) == [(0, 0.0), (1, 0.5), (2, 0.5), (3, 0.5), (4, 0.0)]
+
+    run_virtual(main())
+
+
+def test_a_probe_that_never_left_makes_room_for_the_next() -> None:
+    async def main() -> None:
+        gate = Gate([STANDARD])
+        probing(gate)
+        first = await gate.admit(request(ticket=0))
+        second = gate.sending(1)
+        await asyncio.sleep(2.0)
+        await first.end()
+        await second
+        assert gate.went == [(0, 0.0), (1, 2.0)]
+
+    run_virtual(main())
+
+
+def test_while_the_first_has_no_answer_one_goes_whenever_the_one_before_is_certainly_counted() -> None:
+    async def main() -> None:
+        gate = Gate([STANDARD])
+        probing(gate)
+        await asyncio.gather(*(gate.sending(ticket, 2.5) for ticket in range(5)))
+        assert [at for _, at in gate.went] == [0.0, 1.0, 2.0, 2.5, 2.5]
+
+    run_virtual(main())
+
+
+def test_a_larger_limit_lets_go_at_once_who_waits_for_it() -> None:
+    async def main() -> None:
+        gate = Gate([STANDARD])
+        tasks = [gate.sending(ticket) for ticket in range(8)]
+        await asyncio.sleep(2.0)
+        wide = STANDARD.model_copy(update={"requests": 7})
+        gate.ledger.configure(LimitTable([wide]), transit=1.0, clock_drift=0.0)
+        await asyncio.gather(*tasks)
+        assert [at for _, at in gate.went] == [0.0] * 5 + [2.0] * 2 + [6.0]
+
+    run_virtual(main())
+
+
+def test_a_smaller_limit_holds_those_who_come_by_what_was_spent_before() -> None:
+    async def main() -> None:
+        gate = Gate([STANDARD])
+        for ticket in range(3):
+            await gate.send(request(ticket=ticket))
+        narrow = STANDARD.model_copy(update={"requests": 2})
+        gate.ledger.configure(LimitTable([narrow]), transit=1.0, clock_drift=0.0)
+        await gate.sending(3)
+        assert gate.went[-1] == (3, 6.0)
+
+    run_virtual(main())
+
+
+def test_who_waits_for_a_limit_that_is_gone_waits_on() -> None:
+    async def main() -> None:
+        gate = Gate([INFERENCE])
+        tasks = [gate.sending(ticket, target=INVOKE) for ticket in range(3)]
+        await asyncio.sleep(2.0)
+        gate.ledger.configure(LimitTable([]), transit=1.0, clock_drift=0.0)
+        await asyncio.gather(*tasks)
+        assert gate.went[-1] == (2, 6.0)
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize(
+    "before", [INFERENCE, INFERENCE.model_copy(update={"requests": None, "per": None, "concurrent": 2})]
+)
+def test_nobody_is_lost_when_a_limit_becomes_one_of_the_other_kind(before: Limit) -> None:
+    async def main() -> None:
+        other = (
+            {"requests": None, "per": None, "concurrent": 1}
+            if before.per
+            else {"requests": 1, "per": 6.0, "concurrent": None}
+        )
+        gate = Gate([before])
+        tasks = [gate.sending(ticket, 3.0, target=INVOKE) for ticket in range(6)]
+        await asyncio.sleep(0.5)
+        gate.ledger.configure(LimitTable([before.model_copy(update=other)]), transit=1.0, clock_drift=0.0)
+        await asyncio.gather(*tasks)
+        assert [ticket for ticket, _ in gate.went] == [*range(6)]
+        print(gate.went)
+
+    run_virtual(main())
+
+
+def test_other_rules_of_the_line_apply_to_those_who_come_and_who_waits_stays() -> None:
+    async def main() -> None:
+        gate = Gate([STANDARD])
+        waiting = [gate.sending(ticket) for ticket in range(8)]
+        await asyncio.sleep(1.0)
+        gate.admission.configure(Queue(size=3), gate.pacing)
+        with pytest.raises(QueueFull):
+            await gate.send(request(ticket=8))
+        gate.admission.configure(Queue(size=4), gate.pacing)
+        await asyncio.gather(*waiting, gate.sending(8))
+        assert len(gate.went) == 9
+
+    run_virtual(main())
+
+
 def test_a_pause_holds_one_credential_and_no_other() -> None:
     async def main() -> None:
         gate = Gate([STANDARD])

@@ -1,10 +1,12 @@
 """Whatever happens, in whatever order: no slot is lost or spent twice, nobody is lost, nobody gone is served.
 
 The machine enqueues, cancels, grants, settles, refunds, releases, pauses, resumes and lets time make requests
-more urgent. Another ledger runs it by deriving from it and making its own.
+more urgent. Another ledger runs it by deriving from it and making its own: here one that begins with a probe,
+and one behind a breaker, which failures open, and hands open and close.
 """
 
 import asyncio
+import math
 from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,14 +17,16 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from proxy.account import Account
+from proxy.adapters.guard import Guard
 from proxy.adapters.local_ledger import LocalLedger
 from proxy.admission import Admission
-from proxy.config import Caller, Limit, Queue
-from proxy.errors import QueueTimeout
+from proxy.config import Breaker, Caller, Limit, Queue, Retry
+from proxy.errors import CircuitOpen, QueueTimeout, Refusal
 from proxy.messages import Request
 from proxy.pacing import Pacing
 from proxy.party import Abandoned, Party
-from proxy.policy.limits import LimitTable
+from proxy.policy.groups import Groups
+from proxy.policy.limits import Lanes, LimitTable
 from proxy.turn import Ledger, Turn
 from proxy.virtual import VirtualClock, VirtualLoop
 from tests.fakes import BURST, INFERENCE, STANDARD, UPLOADS, applies, request
@@ -54,6 +58,8 @@ class Client:
 class Waiting(RuleBasedStateMachine):
     """Clients of one key, and of another that must not matter."""
 
+    refusals: tuple[type[Refusal], ...] = (QueueTimeout,)
+
     def __init__(self) -> None:
         super().__init__()
         self.loop = VirtualLoop()
@@ -66,6 +72,9 @@ class Waiting(RuleBasedStateMachine):
 
     def make_ledger(self) -> Ledger:
         return LocalLedger(self.table, self.clock, transit=1.0, clock_drift=0.0, probe=False)
+
+    def lanes(self, made: Request) -> Lanes:
+        return self.table.lanes(made)
 
     async def begin(self) -> None:
         self.ledger = self.make_ledger()
@@ -94,7 +103,7 @@ class Waiting(RuleBasedStateMachine):
                 client.outcome = "left"
                 continue
             if client.task.exception() is not None:
-                assert isinstance(client.task.exception(), QueueTimeout)
+                assert isinstance(client.task.exception(), self.refusals)
                 assert self.clock.now() <= client.made.deadline + 0.125
                 client.outcome = "refused"
                 continue
@@ -141,7 +150,7 @@ class Waiting(RuleBasedStateMachine):
                 deadline=now + patience,
                 ticket=len(self.clients) // 2 if back else len(self.clients),
             )
-            lanes = self.table.lanes(made)
+            lanes = self.lanes(made)
             whole = None if key is None else (key, path, credential)
             task = asyncio.ensure_future(self.admission.admit(made, lanes, again=back, key=whole))
             self.clients.append(Client(made, task, transit))
@@ -196,8 +205,8 @@ class Waiting(RuleBasedStateMachine):
         self.run(end())
 
     @precondition(lambda self: self.those("sent"))
-    @rule(number=st.integers(0, 1000), ends=st.booleans())
-    def answer(self, number: int, ends: bool) -> None:
+    @rule(number=st.integers(0, 1000), ends=st.booleans(), failed=st.booleans())
+    def answer(self, number: int, ends: bool, failed: bool) -> None:
         sent = self.those("sent")
         client = sent[number % len(sent)]
 
@@ -206,6 +215,7 @@ class Waiting(RuleBasedStateMachine):
             assert client.arrived is not None
             await self.settle_down(max(0.0, client.arrived - self.clock.now()))
             await client.turn.answered()
+            client.turn.judged(failed=failed)
             client.outcome = "answered"
             if ends:
                 await client.turn.end()
@@ -300,6 +310,7 @@ class Waiting(RuleBasedStateMachine):
                 for client in self.those("sent", "answered"):
                     assert client.turn is not None
                     await client.turn.answered()
+                    client.turn.judged(failed=False)
                     await client.turn.end()
                     client.outcome = "ended"
                 if not self.those("waits", "granted"):
@@ -322,7 +333,68 @@ class Waiting(RuleBasedStateMachine):
         self.loop.close()
 
 
+class FromAStart(Waiting):
+    """Nothing is known of what was spent before: the first request of each lane goes alone."""
+
+    def make_ledger(self) -> Ledger:
+        return LocalLedger(self.table, self.clock, transit=1.0, clock_drift=0.0, probe=True)
+
+
+RULES = Breaker(failures=2, interval=1.0, longest_interval=4.0)
+
+
+class BehindABreaker(FromAStart):
+    """An upstream may fail, and is left alone then."""
+
+    refusals = (QueueTimeout, CircuitOpen)
+    opened_at = math.inf
+
+    def make_ledger(self) -> Ledger:
+        self.groups = Groups(RULES, Retry())
+        self.guard = Guard(
+            super().make_ledger(), self.groups, self.clock, lambda group, state: self.admission.review()
+        )
+        return self.guard
+
+    def lanes(self, made: Request) -> Lanes:
+        return (*self.table.lanes(made), self.groups.of(made).lane)
+
+    @rule(opened=st.sampled_from([True, False, False]))
+    def force(self, opened: bool) -> None:
+        """Somebody opens or closes the breaker by hand."""
+
+        async def force() -> None:
+            self.guard.force("upstream", opened=opened)
+            self.opened_at = self.clock.now() if opened else math.inf
+            await self.settle_down()
+
+        self.run(force())
+
+    @invariant()
+    def one_probe_goes_at_a_time(self) -> None:
+        """Another one only when the one before has ended, or does not come back."""
+        young = [
+            client
+            for client in self.those("granted", "sent")
+            if client.turn is not None
+            and client.turn.probe
+            and client.granted is not None
+            and self.loop.time() < client.granted + RULES.interval
+        ]
+        assert len(young) <= 1
+
+    @invariant()
+    def nobody_goes_while_it_is_open_by_hand(self) -> None:
+        assert not [one for one in self.clients if (one.granted or 0.0) > self.opened_at]
+
+    def teardown(self) -> None:
+        self.force(opened=False)
+        super().teardown()
+
+
 TestWaiting = Waiting.TestCase
-TestWaiting.settings = settings(
+TestFromAStart = FromAStart.TestCase
+TestBehindABreaker = BehindABreaker.TestCase
+TestWaiting.settings = TestFromAStart.settings = TestBehindABreaker.settings = settings(
     max_examples=150, stateful_step_count=50, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )

@@ -11,9 +11,19 @@ from proxy.adapters.guard import Guard
 from proxy.adapters.local_ledger import LocalLedger
 from proxy.admission import Admission
 from proxy.coalescing import Coalescing as Together
-from proxy.config import Breaker, Coalescing, Limit, Queue, Retry, RouteRepeat
-from proxy.errors import ErrorClass, Fault, QueueTimeout, UpstreamError, UpstreamFailed
-from proxy.events import Admitted, AttemptEnded, Event, Events, LimitPaused, RetryScheduled, RetryStopped
+from proxy.config import Breaker, Coalescing, Group, Limit, Queue, Retry, RouteRepeat
+from proxy.errors import CircuitOpen, ErrorClass, Fault, QueueTimeout, UpstreamError, UpstreamFailed
+from proxy.events import (
+    Admitted,
+    AttemptEnded,
+    Event,
+    Events,
+    ForeignSeen,
+    LimitMoved,
+    LimitPaused,
+    RetryScheduled,
+    RetryStopped,
+)
 from proxy.forwarder import Forwarder, Progress
 from proxy.messages import Bytes, Headers, Request, Response
 from proxy.pacing import Pacing
@@ -610,3 +620,252 @@ def test_a_fault_of_our_own_is_not_taken_for_the_upstreams() -> None:
 
     run_virtual(main())
     assert (journey.account.error_class, journey.account.fault) == (ErrorClass.INTERNAL_ERROR, Fault.PROXY)
+
+
+# What the API says of its limits, on the way.
+
+
+def told(limit: int, remaining: int) -> Response:
+    return response(x_ratelimit_limit=str(limit), x_ratelimit_remaining=str(remaining))
+
+
+def test_a_limit_that_the_api_says_is_another_one_is_that_from_then_on() -> None:
+    journey = Journey([told(3, 2)])
+
+    async def main() -> None:
+        await journey.go()
+        await asyncio.gather(*(journey.go() for _ in range(3)))
+
+    run_virtual(main())
+    assert journey.seen(LimitMoved) == [LimitMoved("standard", 3)]
+    assert journey.sent_at == [0.0, 0.0, 0.0, 6.0]
+
+
+def test_what_the_api_has_counted_beyond_ours_is_others() -> None:
+    journey = Journey([told(5, 1)])
+
+    async def main() -> None:
+        await journey.go()
+        assert [(one.remaining, one.foreign) for one in journey.ledger.lanes()] == [(1, 3)]
+
+    run_virtual(main())
+    assert journey.seen(ForeignSeen) == [ForeignSeen("standard", 3)]
+
+
+def test_a_429_may_tell_its_wait_in_words_which_the_client_gets_whole() -> None:
+    words = b'{"detail":"Request was throttled. Expected available in 5 seconds."}'
+    journey = Journey([response(429, words), response()])
+    journey.run()
+    assert journey.sent_at == [0.0, 5.0]
+    journey = Journey([response(429, words)], retry=Retry(max_retries=0))
+    assert journey.run()[:2] == (429, words)
+
+
+def test_a_429_whose_body_breaks_off_has_told_nothing() -> None:
+    broken = Response(429, "", headers(content_length="10"), BrokenBody())
+    journey = Journey([broken, response(200, b"whole")])
+    assert journey.run()[1] == b"whole"
+    assert not journey.seen(LimitPaused)
+
+
+def test_who_is_refused_again_waits_twice_as_long() -> None:
+    journey = Journey([response(429, retry_after="4")] * 3)
+    journey.run()
+    assert journey.sent_at == [0.0, 4.0, 12.0, 28.0]
+    assert journey.seen(LimitPaused) == [LimitPaused("standard", seconds) for seconds in (4.0, 8.0, 16.0)]
+
+
+def test_after_a_pause_one_goes_as_a_probe_and_one_more_with_each_answer() -> None:
+    wide = Limit(name="standard", requests=100, per=6.0)
+    journey = Journey([response(429, retry_after="8")] * 8, [wide])
+    journey.upstream.work = lambda: 0.5
+
+    async def one(ticket: int) -> None:
+        async with journey.forwarder.exchange(request(ticket=ticket), Account()):
+            pass
+
+    async def main() -> None:
+        await asyncio.gather(*(one(ticket) for ticket in range(8)))
+
+    run_virtual(main())
+    assert journey.sent_at == [0.0] * 8 + [8.5] + [9.0] * 2 + [9.5] * 4 + [10.0]
+
+
+# How many retries there are.
+
+
+def test_when_the_budget_is_spent_a_failure_goes_to_its_client_as_it_is() -> None:
+    journey = Journey([response(500, b"mine")] * 4, retry=Retry(budget=0.0, budget_floor=2))
+
+    async def main() -> None:
+        assert (await journey.go())[:2] == (500, b"mine")
+
+    run_virtual(main())
+    assert journey.sent_at == [0.0, 1.0, 3.0]
+    route = request().route
+    assert journey.seen(RetryStopped) == [RetryStopped(route, ErrorClass.SERVER_ERROR, "retry_budget")]
+
+
+def test_a_budget_is_a_share_of_those_who_ask_and_grows_again_with_time() -> None:
+    fails = [response(), response(), response(500), response(), response(500), response(500), response()]
+    many = Limit(name="standard", requests=100, per=6.0)
+    journey = Journey(fails, [many], retry=Retry(budget=0.34, budget_floor=0))
+
+    async def main() -> list[int]:
+        statuses = [(await journey.go())[0] for _ in range(4)]
+        await asyncio.sleep(62.0)
+        return [*statuses, (await journey.go())[0]]
+
+    # Of three, one may be tried again; of four that is still one. A minute later one alone may not.
+    assert run_virtual(main()) == [200, 200, 200, 500, 500]
+
+
+def test_the_retry_of_a_429_costs_no_budget_as_its_pause_holds_it_back() -> None:
+    journey = Journey([response(429, retry_after="1")] * 2, retry=Retry(budget=0.0, budget_floor=0))
+    assert journey.run()[0] == 200
+    assert journey.sent_at == [0.0, 1.0, 3.0]
+
+
+def test_groups_have_budgets_of_their_own() -> None:
+    groups = (Group(name="exports", paths=("/api/v1/exports/",)),)
+    journey = Journey(
+        [response(500), response(500), response(500), response()],
+        retry=Retry(budget=0.0, budget_floor=1),
+        breaker=Breaker(groups=groups),
+    )
+
+    async def main() -> list[int]:
+        return [
+            (await journey.go(request(target="/api/v1/exports/")))[0],
+            (await journey.go())[0],
+        ]
+
+    assert run_virtual(main()) == [500, 200]
+
+
+# When the API fails.
+
+QUICK = Breaker(failures=2, interval=5.0, longest_interval=30.0, maintenance=30.0)
+
+
+def test_an_api_that_fails_is_left_alone_and_a_probe_costs_its_request_none_of_its_tries() -> None:
+    journey = Journey([response(500)] * 4, retry=Retry(max_retries=2), breaker=QUICK)
+
+    async def main() -> None:
+        first = asyncio.create_task(journey.go(request(ticket=1)))
+        await asyncio.sleep(2.0)
+        account = Account()
+        async with journey.forwarder.exchange(request(ticket=2), account):
+            pass
+        assert (await first)[0] == 200
+        assert (account.limit, account.attempts) == ("breaker", 1)
+
+    run_virtual(main())
+    assert [(at, made.ticket) for at, made in journey.upstream.arrivals] == [
+        (0.0, 1),
+        (1.0, 1),
+        (6.0, 1),
+        (16.0, 1),
+        (36.0, 1),
+        (36.0, 2),
+    ]
+    assert (journey.account.attempts, journey.account.probes) == (5, 3)
+    assert [state for _, state in journey.changes] == [
+        "open",
+        *["half_open", "open"] * 2,
+        "half_open",
+        "closed",
+    ]
+
+
+def test_probes_cost_no_budget() -> None:
+    journey = Journey([response(500)] * 5, retry=Retry(budget=0.0, budget_floor=2), breaker=QUICK)
+    assert journey.run()[0] == 200
+    assert journey.sent_at == [0.0, 1.0, 6.0, 16.0, 36.0, 66.0]
+
+
+def test_who_would_wait_for_the_api_beyond_its_deadline_is_told_at_once() -> None:
+    journey = Journey([response(500)] * 2, retry=Retry(max_retries=1), breaker=QUICK)
+
+    async def main() -> None:
+        assert (await journey.go())[0] == 500
+        with pytest.raises(CircuitOpen) as refusal:
+            await journey.go(request(arrived=1.0, deadline=4.0))
+        assert asyncio.get_running_loop().time() == 1.0
+        assert (refusal.value.status, refusal.value.retry_after) == (503, 2)
+        assert refusal.value.code == "proxy_circuit_open"
+
+    run_virtual(main())
+    assert journey.sent_at == [0.0, 1.0]
+
+
+def test_a_503_that_demands_a_long_wait_is_for_everybody() -> None:
+    journey = Journey([response(503, retry_after="60")], breaker=QUICK)
+
+    async def main() -> None:
+        first = asyncio.create_task(journey.go(request(ticket=1)))
+        await asyncio.sleep(0.5)
+        await asyncio.gather(first, journey.go(request(ticket=2)))
+
+    run_virtual(main())
+    assert [at for at, _ in journey.upstream.arrivals] == [0.0, 60.0, 60.0]
+
+
+@pytest.mark.parametrize("outcome", [response(404), response(429, retry_after="0.5"), response(403)])
+def test_what_is_no_failure_opens_no_breaker(outcome: Response) -> None:
+    journey = Journey([outcome], retry=Retry(max_retries=0), breaker=Breaker(failures=1))
+    journey.run()
+    assert journey.changes == []
+
+
+@pytest.mark.parametrize("outcome", [response(501), RESET, REFUSED])
+def test_what_is_one_opens_it_though_it_is_not_tried_again(outcome: Response | UpstreamError) -> None:
+    journey = Journey([outcome], retry=Retry(max_retries=0), breaker=Breaker(failures=1))
+    if isinstance(outcome, UpstreamError):
+        with pytest.raises(UpstreamFailed):
+            journey.run()
+    else:
+        journey.run()
+    assert journey.changes == [("upstream", "open")]
+
+
+def test_a_breaker_that_is_not_wanted_holds_nobody() -> None:
+    journey = Journey([RESET] * 3, breaker=Breaker(enabled=False, failures=1))
+    journey.run()
+    assert journey.sent_at == [0.0, 1.0, 3.0, 7.0]
+    assert journey.changes == []
+
+
+def test_a_client_that_leaves_while_it_is_the_probe_makes_room_for_another() -> None:
+    journey = Journey([response(500)] * 2, retry=Retry(max_retries=1), breaker=QUICK)
+
+    async def main() -> None:
+        await journey.go(request(ticket=0))
+        journey.upstream.work = lambda: 3.0
+        probing = asyncio.create_task(journey.go(request(ticket=1)))
+        waiting = asyncio.create_task(journey.go(request(ticket=2)))
+        await asyncio.sleep(7.0)
+        probing.cancel()
+        await asyncio.gather(probing, waiting, return_exceptions=True)
+
+    run_virtual(main())
+    assert [(at, made.ticket) for at, made in journey.upstream.arrivals][2:] == [(6.0, 1), (8.0, 2)]
+
+
+def test_routes_that_fail_apart_hold_nobody_else() -> None:
+    groups = (Group(name="exports", paths=("/api/v1/exports/",)),)
+    breaker = QUICK.model_copy(update={"groups": groups, "failures": 1})
+    journey = Journey([response(500)], retry=Retry(max_retries=0), breaker=breaker)
+
+    async def main() -> None:
+        exports = request(target="/api/v1/exports/")
+        assert (await journey.go(exports))[0] == 500
+        await asyncio.gather(journey.go(exports), journey.go())
+
+    run_virtual(main())
+    assert [(at, made.path) for at, made in journey.upstream.arrivals] == [
+        (0.0, "/api/v1/exports/"),
+        (0.0, "/api/v1/datasets/"),
+        (5.0, "/api/v1/exports/"),
+    ]
+    assert {group for group, _ in journey.changes} == {"exports"}

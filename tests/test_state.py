@@ -4,6 +4,13 @@ from proxy.state import BreakerState, LimitState, State
 from tests.fakes import INFERENCE, STANDARD, UPLOADS
 
 
+def test_a_limit_that_nobody_used_yet_has_all_of_its_size_left_but_the_reserve() -> None:
+    kept = STANDARD.model_copy(update={"reserve": 2})
+    state = State.of([kept], [], [], [], in_flight=0, queued=0, draining=False)
+    assert state.limits == (LimitState("standard", 5, 3, 0, 0, False),)
+    assert state.pauses == {}
+
+
 def test_each_limit_is_shown_as_it_is_for_the_credential_with_the_least_left() -> None:
     state = State.of(
         [STANDARD, INFERENCE, UPLOADS],

@@ -165,6 +165,24 @@ def test_no_method_and_no_code_changes_what_is_transient(method: str, status: in
     assert judgement.transient == (status in (429, 500, 502, 503, 504))
 
 
+@pytest.mark.parametrize("status", [500, 501, 502, 503, 504, 599, 0])
+def test_an_answer_that_is_the_servers_fault_speaks_against_its_health(status: int) -> None:
+    assert judge(answer(status), request("POST")).is_failure
+
+
+@pytest.mark.parametrize("status", [200, 302, 400, 401, 403, 404, 409, 413, 422, 429])
+def test_no_other_answer_does_nor_does_a_refusal_by_a_limit(status: int) -> None:
+    assert not judge(answer(status), request()).is_failure
+
+
+def test_every_failure_of_the_network_does_and_no_fault_of_ours_or_a_clients() -> None:
+    failures = {each for each in ErrorClass if judge(failure(each), request()).is_failure}
+    assert failures >= set(NETWORK)
+    assert all(FAULT_OF[each] in (Fault.NETWORK, Fault.UPSTREAM) for each in failures)
+    assert ErrorClass.RATE_LIMITED not in failures
+    assert ErrorClass.CIRCUIT_OPEN not in failures
+
+
 def test_the_code_of_an_error_body_is_read() -> None:
     assert structured_code(b'{"detail": "No.", "code": "scope_required"}') == "scope_required"
 

@@ -95,3 +95,44 @@ def test_a_429_that_names_a_size_that_none_has_speaks_of_the_first_that_may_have
 
 def test_a_429_for_a_request_under_no_limit_speaks_of_none() -> None:
     assert TABLE.refused((), Feedback(quotas=(Quota(limit=100),)), lambda lane: 0) is None
+
+
+def spoken_of(*quotas: Quota, target: str = "/api/v1/inference/invoke/") -> dict[str, Quota]:
+    lanes = TABLE.lanes(request("POST", target))
+    found = TABLE.spoken_of(
+        lanes, Feedback(quotas=quotas), lambda lane: TABLE.by_name[lane.limit].size if lane else 0
+    )
+    return {lane.limit: quota for lane, quota in found}
+
+
+def test_an_answer_speaks_of_the_limit_whose_size_it_names_else_of_the_first_that_may_have_moved() -> None:
+    assert list(spoken_of(Quota(10))) == ["inference"]
+    assert list(spoken_of(Quota(300))) == ["standard"]
+    assert list(spoken_of(Quota(100), Quota(20), Quota(10))) == ["standard", "burst", "inference"]
+    assert spoken_of(Quota(None, 5)) == spoken_of(Quota(10**6)) == {}
+
+
+def test_a_window_that_is_told_and_a_reset_beyond_a_window_rule_limits_out() -> None:
+    assert list(spoken_of(Quota(30, window=1.0))) == ["burst"]
+    assert list(spoken_of(Quota(30, window=60.0))) == ["standard"]
+    assert spoken_of(Quota(30, window=3600.0)) == {}
+    assert list(spoken_of(Quota(20, reset_in=30.0))) == ["standard"], "a second has no such reset"
+    assert spoken_of(Quota(100, reset_in=100.0)) == {}
+
+
+def test_of_an_at_once_limit_nothing_is_learned_and_its_refusal_is_its_own() -> None:
+    exports = TABLE.lanes(request("POST", "/api/v1/exports/"))
+    five = Feedback(quotas=(Quota(5, 0),))
+
+    def size(lane: Lane) -> int:
+        return TABLE.by_name[lane.limit].size
+
+    assert TABLE.spoken_of(exports, five, size) == ()
+    assert TABLE.refused(exports, five, size) == Lane("exports", "team")
+
+
+def test_lanes_that_are_no_limits_of_this_table_are_never_meant() -> None:
+    strange = (Lane("gone", "team"), Lane("breaker", "upstream"))
+    told = Feedback(quotas=(Quota(100, 0),))
+    assert TABLE.spoken_of(strange, told, lambda lane: 100) == ()
+    assert TABLE.refused(strange, told, lambda lane: 100) is None

@@ -386,3 +386,11 @@ def test_who_is_behind_one_with_an_older_ticket_that_came_later_and_left_is_not_
     line.join(later, 5.0)
     line.leave(later)
     assert line.next(5.0) is first
+
+
+def test_other_rules_hold_for_keys_of_which_nobody_waits() -> None:
+    line = new()
+    line.configure(Rules(30.0, {"heavy": 2.0}))
+    for ticket, caller in enumerate(["heavy", "heavy", "heavy", "heavy", "light", "light"]):
+        join(line, ticket, caller=caller)
+    assert heads(line).index(5) > 3, "when heavy has had three turns, and not two"

@@ -13,7 +13,17 @@ from structlog.typing import FilteringBoundLogger
 
 from proxy.config import Log
 from proxy.errors import ErrorClass, Fault
-from proxy.events import Admitted, Crashed, ExchangeEnded, LifecycleChanged, LimitPaused, RetryScheduled
+from proxy.events import (
+    Admitted,
+    BreakerChanged,
+    Crashed,
+    ExchangeEnded,
+    ForeignSeen,
+    LifecycleChanged,
+    LimitMoved,
+    LimitPaused,
+    RetryScheduled,
+)
 from proxy.telemetry.logs import Lines, Logs, configure, quiet_stdlib, redact
 
 KEY = "avk_live-0123456789_abcDEF"
@@ -129,6 +139,58 @@ def test_pauses_crashes_and_changes_of_the_process_have_a_line_each(stream: io.S
         ("warning", "upstream_unreachable"),
         ("error", "crashed"),
     ]
+
+
+def test_a_breaker_that_holds_requests_is_a_warning_and_one_that_closes_is_none(stream: io.StringIO) -> None:
+    logs = Logs(logger(stream))
+    for state in ("open", "half_open", "closed"):
+        logs(BreakerChanged("upstream", state))
+    assert [(line["level"], line["event"], line["group"]) for line in lines(stream)] == [
+        ("warning", "breaker_open", "upstream"),
+        ("warning", "breaker_half_open", "upstream"),
+        ("info", "breaker_closed", "upstream"),
+    ]
+
+
+def test_a_limit_that_moved_has_a_line_and_others_have_one_for_those_who_debug(stream: io.StringIO) -> None:
+    def tell(logs: Logs) -> None:
+        logs(LimitMoved("standard", 200))
+        logs(ForeignSeen("standard", 3))
+
+    tell(Logs(logger(stream)))
+    (line,) = lines(stream)
+    moved = {"level": "info", "event": "limit_moved", "limit": "standard", "capacity": 200}
+    assert line.items() >= moved.items()
+    tell(Logs(logger(stream, level="debug")))
+    *_, line = lines(stream)
+    seen = {"level": "debug", "event": "foreign_seen", "limit": "standard", "count": 3}
+    assert line.items() >= seen.items()
+
+
+def test_another_logger_is_used_from_then_on(stream: io.StringIO) -> None:
+    logs, other = Logs(logger(stream, level="error")), io.StringIO()
+    logs(REQUEST)
+    logs.use(logger(other))
+    logs(REQUEST)
+    assert lines(stream) == []
+    assert [line["event"] for line in lines(other)] == ["request"]
+
+
+@pytest.mark.parametrize(
+    ("state", "level"),
+    [
+        ("reloaded", "info"),
+        ("reload_failed", "warning"),
+        ("upstream_resolved", "info"),
+        ("upstream_unresolved", "warning"),
+        ("state_file_ignored", "warning"),
+        ("state_file_unwritable", "warning"),
+        ("state_file_exposed", "warning"),
+    ],
+)
+def test_what_somebody_should_look_at_is_a_warning(stream: io.StringIO, state: str, level: str) -> None:
+    Logs(logger(stream))(LifecycleChanged(state, "Why."))
+    assert [(line["level"], line["event"]) for line in lines(stream)] == [(level, state)]
 
 
 def test_retries_are_told_only_to_those_who_debug(stream: io.StringIO) -> None:

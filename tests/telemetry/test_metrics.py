@@ -15,13 +15,14 @@ from proxy.events import (
     AttemptEnded,
     BrokenOff,
     ExchangeEnded,
+    ForeignSeen,
     LifecycleChanged,
     LimitPaused,
     Rejected,
     RetryScheduled,
     RetryStopped,
 )
-from proxy.state import LimitState, State
+from proxy.state import BreakerState, LimitState, State
 from proxy.telemetry.metrics import Metrics
 
 ROUTE = "/api/v1/datasets/{id}/"
@@ -30,6 +31,7 @@ STATE = State(
     in_flight=7,
     queued=3,
     pauses={"standard": 12.5},
+    breakers=(BreakerState("upstream", "half_open", False), BreakerState("exports", "open", True)),
 )
 
 
@@ -145,6 +147,25 @@ def test_retries_waits_and_pauses_are_counted(metrics: Metrics) -> None:
     assert value(metrics, "queue_wait_seconds_bucket", limit="inference", le="30.0") == 0
     assert value(metrics, "queue_wait_seconds_bucket", limit="inference", le="60.0") == 1
     assert value(metrics, "limit_pauses_total", limit="standard") == 1
+
+
+def test_requests_of_others_are_counted_by_limit(metrics: Metrics) -> None:
+    metrics(ForeignSeen("standard", 3))
+    metrics(ForeignSeen("standard", 2))
+    assert value(metrics, "foreign_requests_total", limit="standard") == 5
+
+
+def test_a_breaker_is_in_one_of_three_states(metrics: Metrics) -> None:
+    series = page(metrics)["avala_proxy_breaker_state"]
+    states = {tuple(value for _, value in labels): is_in for labels, is_in in series.items()}
+    assert states == {
+        ("upstream", "closed"): 0,
+        ("upstream", "open"): 0,
+        ("upstream", "half_open"): 1,
+        ("exports", "closed"): 0,
+        ("exports", "open"): 1,
+        ("exports", "half_open"): 0,
+    }
 
 
 def test_an_event_that_no_series_counts_is_let_pass(metrics: Metrics) -> None:
