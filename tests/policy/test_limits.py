@@ -99,9 +99,7 @@ def test_a_429_for_a_request_under_no_limit_speaks_of_none() -> None:
 
 def spoken_of(*quotas: Quota, target: str = "/api/v1/inference/invoke/") -> dict[str, Quota]:
     lanes = TABLE.lanes(request("POST", target))
-    found = TABLE.spoken_of(
-        lanes, Feedback(quotas=quotas), lambda lane: TABLE.by_name[lane.limit].size if lane else 0
-    )
+    found = TABLE.spoken_of(lanes, Feedback(quotas=quotas), lambda lane: TABLE.by_name[lane.limit].size)
     return {lane.limit: quota for lane, quota in found}
 
 
