@@ -24,4 +24,7 @@ def taken_over(now: Settings, wanted: Settings) -> tuple[Settings, list[str]]:
         settings = Settings(**values)
     except ValidationError as error:
         raise ConfigError(tuple(problems(error, Settings, lambda path: ".".join(map(str, path))))) from None
-    return settings, [name for name in fixed if getattr(settings, name) != getattr(wanted, name)]
+    names = {"queue": "queue.observe", "log": "log.format"}
+    return settings, [
+        names.get(name, name) for name in fixed if getattr(settings, name) != getattr(wanted, name)
+    ]

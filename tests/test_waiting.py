@@ -335,3 +335,24 @@ def test_a_storm_of_newcomers_that_are_too_late_costs_few_forecasts() -> None:
             task.cancel()
 
     run_virtual(main())
+
+
+@pytest.mark.parametrize(
+    ("limit", "count", "seconds", "waves"),
+    [
+        (Limit(name="many", requests=20, per=1.0), 80, 5.0, [0.0, 2.0, 4.0, 6.0]),
+        (Limit(name="one", requests=1, per=6.0), 4, 30.0, [0.0, 7.0, 14.0, 21.0]),
+    ],
+    ids=["many", "one"],
+)
+def test_slow_answers_hold_a_window_for_no_longer_than_a_transit(
+    limit: Limit, count: int, seconds: float, waves: list[float]
+) -> None:
+    async def main() -> None:
+        crowd = Crowd([limit])
+        await asyncio.gather(
+            *(asyncio.create_task(crowd.send(crowd.made("a"), seconds)) for _ in range(count))
+        )
+        assert sorted({round(at, 3) for at, _ in crowd.went}) == waves
+
+    run_virtual(main())

@@ -126,6 +126,7 @@ class LocalLedger:
         now = self._clock.now()
         for room, slot in self._slots(grant):
             room.sent(slot, now)
+        self._freed(grant.lanes)  # that a slot comes back, and when, was not known before
 
     async def settle(self, grant: Grant, news: News) -> Learned:
         now, paused = self._clock.now(), 0.0

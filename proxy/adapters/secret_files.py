@@ -1,4 +1,4 @@
-"""The only place where files with secrets are read: the held key, and the tokens of clients.
+"""The only place where files with secrets are read: the held key, the tokens of clients and of the admin.
 
 A secret file is watched by looking, at most once a second, when somebody asks for its content. The look is a
 `stat`, and the file is one page at most, so both are done on the event loop.

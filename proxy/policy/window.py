@@ -136,13 +136,12 @@ class SlidingWindow:
         return max(self._free_at(now, risk), self._open_at(now), spread, self.resumption.paused_until)
 
     def _open_at(self, now: float) -> float:
-        """Return when few enough are under way."""
+        """Return when few enough are under way; one of which nothing is heard for `transit` is no longer."""
         leaving = self._under_way() - self.resumption.most + 1
         if leaving <= 0:
             return now
-        if leaving > len(self._sent):
-            return math.inf
-        return next(itertools.islice(self._sent.values(), int(leaving) - 1, None))
+        uploads = (slot.began + self._transit for slot in self._granted)
+        return sorted(itertools.chain(self._sent.values(), uploads))[int(leaving) - 1]
 
     def _free_at(self, now: float, risk: float) -> float:
         """Return when there is a slot that neither we nor others have, as far as is known or to be feared."""

@@ -97,6 +97,17 @@ def test_a_probe_that_was_never_sent_is_followed_by_another() -> None:
     assert room.ready_at(0.5) == 0.5
 
 
+def test_a_probe_that_takes_minutes_to_upload_holds_nobody_up() -> None:
+    room = window()
+    upload = room.take(0.0)
+    room.began(upload, 0.5)
+    assert room.ready_at(0.5) == 1.5
+    second = went(room, 1.5)
+    assert room.ready_at(1.5) == 2.5
+    room.settle(second, 2.0)
+    assert room.ready_at(2.0) == 2.0
+
+
 def test_a_refused_request_has_taken_nothing_from_the_limit_that_refused_it() -> None:
     room = SlidingWindow(4, 10.0, 1.0)
     for settled in (False, True):
