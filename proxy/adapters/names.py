@@ -48,10 +48,9 @@ class Name:
 
         Turns go on across look-ups, so that a repeat does not begin with the address that failed.
         """
-        if self._now() >= self._until:
-            await self._ask_together()
-        first = next(self._turns) % len(self._known)
-        return [*self._known[first:], *self._known[:first]]
+        known = self._known if self._now() < self._until else await self._ask_together()
+        first = next(self._turns) % len(known)
+        return [*known[first:], *known[:first]]
 
     async def look_up(self) -> Sequence[AddrInfoType]:
         """Ask, whatever is remembered, and remember nothing; raises OSError."""
@@ -71,13 +70,12 @@ class Name:
         if self._asking is not None:
             self._asking.cancel()
 
-    async def _ask_together(self) -> None:
+    async def _ask_together(self) -> Sequence[AddrInfoType]:
         """Wait for the one look-up, which goes on without who leaves."""
         if self._asking is None:
             self._asking = asyncio.ensure_future(self.look_up())
-            # Added before those who wait add theirs, so when they go on the answer is known.
             self._asking.add_done_callback(self._answered)
-        await asyncio.shield(self._asking)
+        return await asyncio.shield(self._asking)
 
     def _answered(self, asking: "asyncio.Future[Sequence[AddrInfoType]]") -> None:
         self._asking = None

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from collections.abc import Sequence
 
 import pytest
 from aiohappyeyeballs import AddrInfoType
@@ -135,3 +136,24 @@ async def test_the_system_knows_this_machine() -> None:
     found = await system_resolver("localhost", 80)
     assert {address[4][0] for address in found} <= {"127.0.0.1", "::1"}
     assert {address[1] for address in found} == {socket.SOCK_STREAM}
+
+
+async def test_who_asks_between_an_answer_and_its_being_noted_gets_it_too() -> None:
+    dns = Dns(["192.0.2.1"])
+    got: list[list[str]] = []
+
+    def ask_at_once() -> None:
+        asking = api.addresses()
+        try:
+            asking.send(None)
+        except StopIteration as done:
+            got.append(hosts(done.value))
+
+    async def resolver(host: str, port: int) -> Sequence[AddrInfoType]:
+        found = await dns(host, port)
+        asyncio.get_running_loop().call_soon(ask_at_once)  # before the callbacks of what ends here
+        return found
+
+    api = Name("api.test", 443, ttl=30.0, resolver=resolver, now=Clock())
+    assert hosts(await api.addresses()) == ["192.0.2.1"]
+    assert got == [["192.0.2.1"]]
