@@ -56,7 +56,12 @@ class Guard:
             return Busy(health.lane, at)
         # Before the ledger is asked, which may take time: else two could go as the one probe.
         permit = health.breaker.take(now)
-        granted = await self._ledger.take(lanes[:-1], cautious=cautious)
+        try:
+            granted = await self._ledger.take(lanes[:-1], cautious=cautious)
+        except BaseException:  # who asked may have left while the ledger was asked
+            health.breaker.abandon(permit, self._clock.now())
+            self._freed((health.lane,))
+            raise
         if isinstance(granted, Busy):
             health.breaker.abandon(permit, self._clock.now())
             return granted

@@ -131,3 +131,32 @@ async def test_opened_by_hand_it_is_supposed_to_be_closed_soon(world: World) -> 
 @in_a_world
 async def test_requests_of_one_group_have_one_breaker(world: World) -> None:
     assert world.groups.of(request()).lane == BREAKER
+
+
+class Asking(LocalLedger):
+    """A ledger that has to be asked elsewhere, and is not answered at first."""
+
+    answered = False
+
+    async def take(self, lanes: Lanes, *, cautious: bool = False) -> Grant | Busy:
+        if not self.answered:
+            await asyncio.Event().wait()
+        return await super().take(lanes, cautious=cautious)
+
+
+@in_a_world
+async def test_who_leaves_while_the_ledger_is_asked_leaves_the_probe_to_others(world: World) -> None:
+    await world.open()
+    await asyncio.sleep(5.0)
+    ledger = Asking(world.table, world.clock, transit=1.0, clock_drift=0.0, probe=False)
+    guard = Guard(ledger, world.groups, world.clock, lambda group, state: None)
+    guard.on_freed(world.freed.append)
+    leaving = asyncio.ensure_future(guard.take(LANES))
+    await asyncio.sleep(0)
+    leaving.cancel()
+    await asyncio.gather(leaving, return_exceptions=True)
+    assert world.freed[-1] == (BREAKER,)
+    ledger.answered = True
+    grant = await guard.take(LANES)
+    assert not isinstance(grant, Busy)
+    assert guard.probes(grant)
