@@ -25,6 +25,7 @@ class AtOnce:
         self._shrunk_at = -math.inf
         self._held: set[Slot] = set()
         self._until_released = Typical()
+        self._withheld: dict[str, tuple[int, float]] = {}
 
     def __repr__(self) -> str:
         return f"<AtOnce {len(self._held)} of {self.capacity} (at most {self._size})>"
@@ -38,9 +39,29 @@ class AtOnce:
     def capacity(self) -> int:
         return int(self._allowed)
 
-    def ready_at(self, now: float, *, cautious: bool = False) -> float:
+    def ready_at(self, now: float, *, cautious: bool = False, ahead: int = 0) -> float:
         # Not one as a probe: it may be an upload of minutes, and that fewer go has been seen to.
-        return max(now, self.resumption.paused_until) if len(self._held) < self.capacity else math.inf
+        held = len(self._held) + ahead
+        if held + sum(count for count, until in self._withheld.values() if until > now) < self.capacity:
+            return max(now, self.resumption.paused_until)
+        returns = sorted(
+            until for count, until in self._withheld.values() if until > now for _ in range(count)
+        )
+        missing = held + len(returns) - self.capacity
+        return max(returns[missing], self.resumption.paused_until) if missing < len(returns) else math.inf
+
+    def allowed(self, now: float, *, cautious: bool = False) -> int:
+        return self.capacity
+
+    measured = True
+
+    def free_at(self, slot: Slot) -> float:
+        return math.inf if slot in self._held else -math.inf
+
+    def withhold(self, name: str, count: int, until: float) -> None:
+        self._withheld.pop(name, None)
+        if count > 0:
+            self._withheld[name] = count, until
 
     def outlook(self, now: float) -> Outlook:
         """Return when its slots can be expected back: when what holds them takes as long as others did."""

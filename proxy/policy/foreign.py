@@ -117,6 +117,11 @@ class Foreign:
         return _quantile(math.ceil(mean * _STEPS), risk)
 
 
+def most_likely(mean: float) -> int:
+    """Return what a Poisson variable of that mean exceeds almost never (`NEVER`)."""
+    return _quantile(math.ceil(mean * _STEPS), NEVER)
+
+
 @lru_cache(maxsize=4096)
 def _quantile(steps: int, risk: float) -> int:
     """Return what a Poisson variable of so many steps of mean exceeds with that chance at the most."""

@@ -38,6 +38,11 @@ class Outlook:
     def __repr__(self) -> str:
         return f"<Outlook {len(self._releases)} of {self._size} taken, each for {self._hold:g} s>"
 
+    def by(self, lead: float, among: int) -> "Outlook":
+        """Return the same by a clock that is behind by `lead` seconds, of which one in `among` is ours."""
+        releases = (at - lead for at in sorted(self._releases)[::among])
+        return Outlook(max(1, self._size // among), self._hold, releases, self._paused_until - lead)
+
     def ready(self) -> float:
         """Return when a slot can be taken; -inf if there is one."""
         while len(self._releases) > self._size:  # the first to come back frees none

@@ -45,11 +45,24 @@ class Room(Protocol):
     def resumption(self) -> "Resumption":
         """How it opens after a refusal."""
 
-    def ready_at(self, now: float, *, cautious: bool = False) -> float:
+    @property
+    def measured(self) -> bool:
+        """Whether the count of what is held tells alone if there is room: no probe, nobody else in sight."""
+
+    def ready_at(self, now: float, *, cautious: bool = False, ahead: int = 0) -> float:
         """Return when one slot can be taken: `now`, a later time, or inf if that depends on others.
 
-        `cautious`, to be surer that it is not refused.
+        `cautious`, to be surer that it is not refused; after `ahead` others who go first.
         """
+
+    def allowed(self, now: float, *, cautious: bool = False) -> int:
+        """Return how many slots may be held at the most."""
+
+    def free_at(self, slot: Slot) -> float:
+        """Return when a slot comes free: inf if that is not known, -inf if it has."""
+
+    def withhold(self, name: str, count: int, until: float) -> None:
+        """Hold so many slots for somebody who cannot be asked; 0 gives them back."""
 
     def outlook(self, now: float) -> Outlook:
         """Return when its slots can be expected back."""

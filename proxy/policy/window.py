@@ -32,7 +32,8 @@ from proxy.policy.tally import Tally
 class SlidingWindow:
     """Count at most `size` requests in any `per` seconds of the upstream's time, ours and others'.
 
-    The upstream may move the size from `least` to `most`; `reserve` of it are always left free for others.
+    The upstream may move the size from `least` to `most`; `reserve` of it are always left free for others. If
+    it is `shared`, what was granted may have left without our having heard of that.
     """
 
     def __init__(
@@ -46,7 +47,9 @@ class SlidingWindow:
         most: int | None = None,
         reserve: int = 0,
         probe: bool = False,
+        shared: bool = False,
     ) -> None:
+        self._shared = shared
         self.resumption = Resumption(probe=probe)
         self._granted: dict[Slot, None] = {}
         self._sent: OrderedDict[Slot, float] = OrderedDict()  # -> counted by; ascending
@@ -54,6 +57,7 @@ class SlidingWindow:
         self._tally = Tally()
         self._foreign = Foreign(per)
         self._sharing = Sharing(self._foreign)
+        self._withheld: dict[str, tuple[int, float]] = {}
         self._until_settled = Typical()
         self._told: int | None = None
         self._told_at = -math.inf
@@ -115,11 +119,16 @@ class SlidingWindow:
             self._settle(slot, counted_by)
         while self._settled and self._settled[0].counted + self._hold <= now:
             self._settled.popleft()
+        for name in [name for name, (_, until) in self._withheld.items() if until <= now]:
+            del self._withheld[name]
         self._foreign.advance(now)
 
     def _settle(self, slot: Slot, counted: float) -> None:
         slot.counted = counted
-        self._settled.append(slot)
+        at = len(self._settled)
+        while at and self._settled[at - 1].counted > counted:
+            at -= 1
+        self._settled.insert(at, slot)
         self._tally.counted(slot, self._per)
         self._until_settled.add(counted - slot.taken)
 
@@ -127,13 +136,39 @@ class SlidingWindow:
         return len(self._granted) + len(self._sent)
 
     def _own(self) -> int:
-        return self._under_way() + len(self._settled)
+        return self._under_way() + len(self._settled) + sum(count for count, _ in self._withheld.values())
 
-    def ready_at(self, now: float, *, cautious: bool = False) -> float:
+    def ready_at(self, now: float, *, cautious: bool = False, ahead: int = 0) -> float:
         self._advance(now)
         risk = CAUTIOUS if cautious else RISK
         spread = self._sharing.ready_at(self._size, self._per)
-        return max(self._free_at(now, risk), self._open_at(now), spread, self.resumption.paused_until)
+        free = self._free_at(now, risk, ahead)
+        return max(free, self._open_at(now), spread, self.resumption.paused_until)
+
+    def allowed(self, now: float, *, cautious: bool = False) -> int:
+        self._advance(now)
+        room = self._sharing.room(self._size)
+        unseen = min(self._foreign.unseen(now, CAUTIOUS if cautious else RISK), room - 1)
+        return max(0, room - len(self._foreign) - unseen)
+
+    @property
+    def hold(self) -> float:
+        """For how many seconds what was counted holds its slot."""
+        return self._hold
+
+    @property
+    def measured(self) -> bool:
+        return self.resumption.most == math.inf and not self._foreign.regular
+
+    def free_at(self, slot: Slot) -> float:
+        if slot in self._sent:
+            return self._sent[slot] + self._hold
+        return slot.counted + self._hold
+
+    def withhold(self, name: str, count: int, until: float) -> None:
+        self._withheld.pop(name, None)
+        if count > 0:
+            self._withheld[name] = count, until
 
     def _open_at(self, now: float) -> float:
         """Return when few enough are under way; one of which nothing is heard for `transit` is no longer."""
@@ -143,12 +178,12 @@ class SlidingWindow:
         uploads = (slot.began + self._transit for slot in self._granted)
         return sorted(itertools.chain(self._sent.values(), uploads))[int(leaving) - 1]
 
-    def _free_at(self, now: float, risk: float) -> float:
+    def _free_at(self, now: float, risk: float, ahead: int) -> float:
         """Return when there is a slot that neither we nor others have, as far as is known or to be feared."""
-        held = self._own() + len(self._foreign)
+        held = self._own() + len(self._foreign) + ahead
         if self._fits(held, now, risk):
             return now
-        for at in heapq.merge(self._releases(), self._foreign.releases()):
+        for at in heapq.merge(self._releases(), self._foreign.releases(), self._returns()):
             held -= 1
             if self._fits(held, at, risk):
                 return at
@@ -165,6 +200,10 @@ class SlidingWindow:
         sent = (counted_by + self._hold for counted_by in self._sent.values())
         return itertools.chain(settled, sent)
 
+    def _returns(self) -> list[float]:
+        """Return when what is withheld comes free, in order."""
+        return sorted(until for count, until in self._withheld.values() for _ in range(count))
+
     def outlook(self, now: float) -> Outlook:
         """Return when its slots can be expected back.
 
@@ -178,6 +217,7 @@ class SlidingWindow:
             for slot, counted_by in self._sent.items()
         ]
         releases += [max(slot.taken + lag, now) + self._hold for slot in self._granted]
+        releases += self._returns()
         releases += self._foreign.releases()[: max(0, len(self._foreign) - self._foreign.regular)]
         lasting = self._sharing.lasting(self._size)
         return Outlook(lasting, lag + self._hold, releases, self.resumption.paused_until)
@@ -247,6 +287,7 @@ class SlidingWindow:
         ours = self._tally.when_arrived(slot, now, self._per, self._transit)
         if ours is not None:
             at_least, at_most = ours
+            at_most += len(self._granted) if self._shared else 0
             self._foreign.count(counted - at_most, counted - at_least, now, slot.left)
 
     def _within_bounds(self, size: int) -> int:
