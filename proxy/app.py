@@ -9,7 +9,7 @@ import ssl
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from aiohttp import web
 
@@ -17,11 +17,21 @@ import proxy
 from proxy import config
 from proxy.adapters.guard import Guard
 from proxy.adapters.local_ledger import LocalLedger
+from proxy.adapters.redis_ledger import RedisLedger
 from proxy.adapters.state_keeper import StateKeeper
 from proxy.adapters.upstream import Upstream
 from proxy.admin.handlers import Admin
 from proxy.admission import Admission
-from proxy.assembly import Assembly, StartError, access, remembered, secret
+from proxy.assembly import (
+    Assembly,
+    StartError,
+    access,
+    examine_store,
+    remembered,
+    replica,
+    secret,
+    shared_secret,
+)
 from proxy.clock import LoopClock
 from proxy.config_places import parse_place
 from proxy.config_reload import taken_over
@@ -43,6 +53,9 @@ from proxy.telemetry.metrics import Metrics
 from proxy.tls import Certificates, Unusable
 from proxy.traffic import Traffic
 
+if TYPE_CHECKING:
+    from proxy.adapters.replica import Replica
+
 _LAST_WORDS = 1.0
 """Seconds that the answers to those who are cut off may take."""
 
@@ -63,6 +76,7 @@ class App:
         self._hurry = asyncio.Event()
         self._retiring: set[asyncio.Task[None]] = set()
         self._keeper: StateKeeper | None = None
+        self._replica: Replica | None = None
         self.url = ""
         self.admin_url = ""
 
@@ -71,6 +85,8 @@ class App:
         tls = self._tls()
         self._build()
         self._restore_stdlib = quiet_stdlib(self._logger)
+        if self._replica is not None:
+            await self._replica.start()
         admin, listen = self._admin, self.settings.listen
         try:
             urls = await self._listen(
@@ -95,6 +111,13 @@ class App:
         self._tls()
         access(self.settings, self._clock, self._events)
         self._admin_token()
+        if self.settings.redis.shared:
+            shared_secret(self.settings.redis, self._clock, self._events)
+
+    async def try_store(self) -> None:
+        """Try the store through which the budget is shared, if there is one; raises `StartError`."""
+        if self.settings.redis.shared:
+            await examine_store(self.settings.redis, self._clock, self._events)
 
     def _tls(self) -> ssl.SSLContext | None:
         settings, clock = self.settings.listen, self._clock
@@ -113,20 +136,18 @@ class App:
     def _build(self) -> None:
         settings, clock, upstream = self.settings, self._clock, self.settings.upstream
         self._groups = Groups(settings.breaker, settings.retry)
-        self._ledger = LocalLedger(
-            LimitTable(settings.limits),
-            clock,
-            transit=upstream.transit,
-            clock_drift=upstream.clock_drift,
-            probe=not settings.queue.observe,
-        )
+        hashed_with = self._make_ledger()
         self._guard = Guard(self._ledger, self._groups, clock, self._breaker_changed)
         self._admission = self._make_admission()
         self._upstream = Upstream(upstream, settings.headers)
         self._readiness = Readiness(
-            lambda: self._upstream.resolve(), self._groups, self._traffic, clock, self._events
+            lambda: self._upstream.resolve(),
+            self._groups,
+            self._traffic,
+            clock,
+            self._events,
+            shared=self._trouble,
         )
-        hashed_with, self._keeper = remembered(settings.state, self._ledger, clock, self._events)
         self._assembly = Assembly(
             clock,
             self._events,
@@ -146,6 +167,28 @@ class App:
             effective=effective(settings),
             version=proxy.__version__,
         )
+
+    def _make_ledger(self) -> bytes:
+        """Make who counts, here or with others; return what credentials are hashed with."""
+        settings, upstream = self.settings, self.settings.upstream
+        limits, probe = LimitTable(settings.limits), not settings.queue.observe
+        self._ledger: LocalLedger | RedisLedger
+        if settings.redis.shared:
+            self._replica = replica(settings, limits, self._clock, self._events, probe=probe)
+            self._ledger = self._replica.ledger
+            return shared_secret(settings.redis, self._clock, self._events)
+        self._ledger = LocalLedger(
+            limits,
+            self._clock,
+            transit=upstream.transit,
+            clock_drift=upstream.clock_drift,
+            probe=probe,
+        )
+        hashed_with, self._keeper = remembered(settings.state, self._ledger, self._clock, self._events)
+        return hashed_with
+
+    def _trouble(self) -> str:
+        return self._replica.ledger.trouble if self._replica is not None else ""
 
     def _make_admission(self) -> Admission:
         queue, pacing = self.settings.queue, Pacing(self.settings.limits)
@@ -250,6 +293,8 @@ class App:
             in_flight=len(self._traffic),
             queued=len(line),
             draining=self._traffic.draining,
+            ledger_up=not self._trouble(),
+            replicas=self._replica.ledger.replicas if self._replica is not None else 1,
         )
 
     def warn_of_files(self, shortage: str) -> None:
@@ -301,6 +346,8 @@ class App:
             task.cancel()
         await asyncio.gather(*self._retiring, return_exceptions=True)
         await self._upstream.close()
+        if self._replica is not None:
+            await self._replica.close()
         if self._keeper is not None:
             await self._keeper.close()
         self._restore_stdlib()

@@ -3,11 +3,13 @@
 Nothing is decided here. Who gives whom what is read off `Assembly.front`.
 """
 
+import importlib.util
 import itertools
 import random
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
@@ -23,7 +25,7 @@ from proxy.alive import Alive
 from proxy.clock import Clock
 from proxy.coalescing import Coalescing
 from proxy.config_values import SHORTEST_TOKEN, authority
-from proxy.events import Events, LifecycleChanged
+from proxy.events import Events, LedgerChanged, LedgerFailed, LifecycleChanged
 from proxy.forwarder import Forwarder
 from proxy.front import Front
 from proxy.links import Localiser
@@ -37,6 +39,9 @@ from proxy.policy.routes import RouteTable
 from proxy.policy.wire import RequestRules
 from proxy.reception import Reception
 from proxy.traffic import Traffic
+
+if TYPE_CHECKING:
+    from proxy.adapters.replica import Replica
 
 
 class StartError(Exception):
@@ -136,6 +141,53 @@ def secret(
         )
     except (OSError, ValueError) as error:
         raise StartError(str(error)) from error
+
+
+def store_password(redis: config.Redis, clock: Clock, events: Events) -> Callable[[], str] | None:
+    """Return who knows the password of the shared store. Raises `StartError`."""
+    if redis.password is None and redis.password_file is None:
+        return None
+    return secret(redis.password, redis.password_file, clock, events)
+
+
+def shared_secret(redis: config.Redis, clock: Clock, events: Events) -> bytes:
+    """Return what all replicas hash credentials with. Raises `StartError`."""
+    return secret(redis.secret, redis.secret_file, clock, events, at_least=SHORTEST_TOKEN)().encode()
+
+
+def _client_is_there() -> None:
+    """Raise `StartError` where the client of the shared store is not installed: it comes with an extra."""
+    if importlib.util.find_spec("redis") is None:
+        raise StartError("redis.url needs redis-py: install avala-proxy with its extra, avala-proxy[redis].")
+
+
+async def examine_store(redis: config.Redis, clock: Clock, events: Events) -> None:
+    """Try whether the shared store does what is needed. Raises `StartError`, which says all that is wrong."""
+    _client_is_there()
+    from proxy.adapters.store_check import examine
+
+    if wrong := await examine(redis, password=store_password(redis, clock, events)):
+        raise StartError("\n".join(wrong))
+
+
+def replica(
+    settings: config.Settings, limits: LimitTable, clock: Clock, events: Events, *, probe: bool
+) -> "Replica":
+    """Make one of several that share a budget. Raises `StartError`."""
+    _client_is_there()
+    from proxy.adapters.replica import Replica
+
+    redis = settings.redis
+    return Replica(
+        redis,
+        limits,
+        clock,
+        upstream=settings.upstream,
+        probe=probe,
+        password=store_password(redis, clock, events),
+        changed=lambda up, detail: events(LedgerChanged(up, detail)),
+        failed=lambda reason: events(LedgerFailed(reason)),
+    )
 
 
 def remembered(

@@ -92,7 +92,7 @@ def serve(path: Path | None, observe: bool, **options: Any) -> None:
 @_TLS_KEY
 @_UPSTREAM
 def check(path: Path | None, **options: Any) -> None:
-    """Validate a configuration and the files that it names, and print it; secrets are masked."""
+    """Validate a configuration, the files that it names and the shared store; print it, secrets masked."""
     from proxy.assembly import StartError
     from proxy.config import load
     from proxy.config_report import ConfigError, effective

@@ -4,9 +4,10 @@ It stands on the lowest floor because every floor takes its part of the settings
 read here but by `load`; making `Settings` reads nothing. All durations are seconds, all sizes bytes.
 
 The limits are in `config_limits`, the line before them in `config_queue`, what follows a failure in
-`config_retry`, the tables of the client's side in `config_serving`; the rules for single values in
-`config_values` and `config_places`, the sources in `config_sources`, what can change while the proxy runs in
-`config_reload`, the words for people in `config_report`.
+`config_retry`, the tables of the client's side in `config_serving`, the store that several proxies share in
+`config_redis`; the rules for single values in `config_values` and `config_places`, the sources in
+`config_sources`, what can change while the proxy runs in `config_reload`, the words for people in
+`config_report`.
 """
 
 from collections.abc import Mapping
@@ -28,6 +29,7 @@ from proxy.config_queue import CoalescingRoute as CoalescingRoute
 from proxy.config_queue import Family as Family
 from proxy.config_queue import Interim as Interim
 from proxy.config_queue import Queue as Queue
+from proxy.config_redis import Redis as Redis
 from proxy.config_report import ConfigError as ConfigError
 from proxy.config_retry import Breaker as Breaker
 from proxy.config_retry import Group as Group
@@ -140,6 +142,7 @@ class Settings(BaseSettings):
     breaker: Breaker = Breaker()
     body: Body = Body()
     state: State = State()
+    redis: Redis = Redis()
     log: Log = Log()
     metrics: Metrics = Metrics()
 
@@ -150,6 +153,17 @@ class Settings(BaseSettings):
                 raise UnfitError(
                     f"leads back to this proxy ({ours})", "the API's address", "upstream", "base_url"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _one_memory(self) -> Self:
+        if self.redis.shared and self.state.file is not None:
+            raise UnfitError(
+                "keeps the budget of one proxy, and redis.url shares it",
+                "one of the two: the shared store outlives a restart, too",
+                "state",
+                "file",
+            )
         return self
 
     @property

@@ -176,6 +176,25 @@ class LifecycleChanged:
     detail: str
 
 
+LEDGER_REASONS = ("refused", "timeout", "lost", "denied", "read_only", "full", "busy", "error")
+"""Why a call to the shared store can fail."""
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerChanged:
+    """The store that the budget is shared through was lost, or is back; `detail` says why, and what to do."""
+
+    up: bool
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerFailed:
+    """A call to the shared store failed, for one of `LEDGER_REASONS`."""
+
+    reason: str
+
+
 Event = (
     Admitted
     | InterimSent
@@ -193,6 +212,8 @@ Event = (
     | ExchangeEnded
     | Crashed
     | LifecycleChanged
+    | LedgerChanged
+    | LedgerFailed
 )
 Listener = Callable[[Event], None]
 

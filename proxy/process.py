@@ -29,8 +29,10 @@ def _allow_open_files(settings: config.Settings) -> str | None:
 
 
 async def verify(settings: config.Settings) -> None:
-    """Read the files that the settings name, as `serve` would. Raises `StartError`."""
-    App(settings, log_stream=io.StringIO()).read_files()
+    """Read the files that the settings name, as `serve` would, and try the store. Raises `StartError`."""
+    app = App(settings, log_stream=io.StringIO())
+    app.read_files()
+    await app.try_store()
 
 
 async def serve(load: Callable[[], config.Settings]) -> None:

@@ -1,7 +1,8 @@
 """Whether the proxy should get traffic: told without asking the API for anything.
 
 It is not ready while it drains, while the breaker of all that is in no group lets nothing go, or while the
-upstream's name cannot be resolved; it answers all the same. When the next probe is due it is ready: without
+upstream's name cannot be resolved; it answers all the same. Without the store that it shares a budget through
+it is degraded, and ready: it has its share. When the next probe is due it is ready: without
 traffic there would be none.
 """
 
@@ -19,7 +20,10 @@ _EVERY = 15.0
 
 
 class Readiness:
-    """Watch what is needed; `resolve` looks the upstream's name up and raises `UpstreamError`."""
+    """Watch what is needed; `resolve` looks the upstream's name up and raises `UpstreamError`.
+
+    `shared` tells the trouble with the store that the budget is shared through ("" if there is none).
+    """
 
     def __init__(
         self,
@@ -28,12 +32,15 @@ class Readiness:
         traffic: Traffic,
         clock: Clock,
         events: Events,
+        *,
+        shared: Callable[[], str] = lambda: "",
     ) -> None:
         self._resolve = resolve
         self._groups = groups
         self._traffic = traffic
         self._clock = clock
         self._events = events
+        self._shared = shared
         self._unresolved = ""
         self._watching: asyncio.Task[None] | None = None
 
@@ -46,7 +53,8 @@ class Readiness:
             return False, "circuit_open: the API fails, and is left alone until it is back"
         if self._unresolved:
             return False, f"dns_error: {self._unresolved}"
-        return True, "serving"
+        trouble = self._shared()
+        return True, f"degraded: {trouble}" if trouble else "serving"
 
     def watch(self) -> None:
         """Begin to look."""

@@ -38,7 +38,10 @@ class BreakerState:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """The whole proxy; `queued` requests wait in all, `pauses` are the seconds left by limit's name."""
+    """The whole proxy; `queued` requests wait in all, `pauses` are the seconds left by limit's name.
+
+    So many `replicas` share the budget; `ledger_up` unless the store that it is shared through is gone.
+    """
 
     limits: tuple[LimitState, ...] = ()
     in_flight: int = 0
@@ -46,6 +49,8 @@ class State:
     draining: bool = False
     pauses: Mapping[str, float] = field(default_factory=dict)
     breakers: tuple[BreakerState, ...] = ()
+    ledger_up: bool = True
+    replicas: int = 1
 
     @classmethod
     def of(
@@ -58,6 +63,8 @@ class State:
         in_flight: int,
         queued: int,
         draining: bool,
+        ledger_up: bool = True,
+        replicas: int = 1,
     ) -> Self:
         """Sum up over all credentials, the worst of which is shown.
 
@@ -89,5 +96,12 @@ class State:
         )
         pauses = {name: round(seconds, 3) for name, seconds in paused.items() if seconds > 0}
         return cls(
-            states, in_flight, queued, draining, pauses, tuple(BreakerState(*breaker) for breaker in breakers)
+            states,
+            in_flight,
+            queued,
+            draining,
+            pauses,
+            tuple(BreakerState(*breaker) for breaker in breakers),
+            ledger_up,
+            replicas,
         )

@@ -12,13 +12,21 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from proxy.account import Account
 from proxy.adapters.guard import Guard
 from proxy.adapters.local_ledger import LocalLedger
+from proxy.adapters.redis_ledger import RedisLedger
 from proxy.admission import Admission
 from proxy.config import Breaker, Caller, Limit, Queue, Retry
 from proxy.errors import CircuitOpen, QueueTimeout, Refusal
@@ -30,6 +38,8 @@ from proxy.policy.limits import Lanes, LimitTable
 from proxy.turn import Ledger, Turn
 from proxy.virtual import VirtualClock, VirtualLoop
 from tests.fakes import BURST, INFERENCE, STANDARD, UPLOADS, applies, request
+from tests.servers import StoreServer
+from tests.stores import VirtualStore, replica
 
 LIMITS = [STANDARD, BURST, INFERENCE, UPLOADS]
 TARGETS = ["/api/v1/x/", "/api/v1/inference/invoke/", "/api/v1/uploads/"]
@@ -59,6 +69,8 @@ class Waiting(RuleBasedStateMachine):
     """Clients of one key, and of another that must not matter."""
 
     refusals: tuple[type[Refusal], ...] = (QueueTimeout,)
+    rounds = 8
+    """Of the loop, in which everybody has done what can be done at a moment."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -88,7 +100,7 @@ class Waiting(RuleBasedStateMachine):
         """Let time pass, and everybody do what can be done; take note of who was granted."""
         until = self.clock.now() + seconds
         while True:
-            for _ in range(8):
+            for _ in range(self.rounds):
                 await asyncio.sleep(0)
             self.take_note()
             if self.clock.now() >= until:
@@ -340,6 +352,35 @@ class FromAStart(Waiting):
         return LocalLedger(self.table, self.clock, transit=1.0, clock_drift=0.0, probe=True)
 
 
+class AtAStore(Waiting):
+    """The budget is kept in a store, where others may share it."""
+
+    rounds = 60
+    probe = False
+    server: StoreServer
+
+    def make_ledger(self) -> Ledger:
+        self.store = VirtualStore(self.server.url)
+        ledger = replica(self.store, self.table, self.clock, "me", probe=self.probe)
+        self.tending = self.loop.create_task(self.tend(ledger))
+        return ledger
+
+    async def tend(self, ledger: RedisLedger) -> None:
+        while True:
+            await asyncio.sleep(0.1)
+            await ledger.tend()
+
+    def teardown(self) -> None:
+        super().teardown()
+        self.store.close()
+
+
+class AtAStoreFromAStart(AtAStore):
+    """The first request of each lane goes alone."""
+
+    probe = True
+
+
 RULES = Breaker(failures=2, interval=1.0, longest_interval=4.0)
 
 
@@ -349,10 +390,13 @@ class BehindABreaker(FromAStart):
     refusals = (QueueTimeout, CircuitOpen)
     opened_at = math.inf
 
+    def make_inner(self) -> Ledger:
+        return super().make_ledger()
+
     def make_ledger(self) -> Ledger:
         self.groups = Groups(RULES, Retry())
         self.guard = Guard(
-            super().make_ledger(), self.groups, self.clock, lambda group, state: self.admission.review()
+            self.make_inner(), self.groups, self.clock, lambda group, state: self.admission.review()
         )
         return self.guard
 
@@ -392,9 +436,30 @@ class BehindABreaker(FromAStart):
         super().teardown()
 
 
+class AtAStoreBehindABreaker(BehindABreaker, AtAStoreFromAStart):
+    """All of it together."""
+
+    def make_inner(self) -> Ledger:
+        return AtAStore.make_ledger(self)
+
+
 TestWaiting = Waiting.TestCase
 TestFromAStart = FromAStart.TestCase
 TestBehindABreaker = BehindABreaker.TestCase
 TestWaiting.settings = TestFromAStart.settings = TestBehindABreaker.settings = settings(
     max_examples=150, stateful_step_count=50, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
+
+
+@pytest.mark.parametrize("machine", [AtAStore, AtAStoreFromAStart, AtAStoreBehindABreaker])
+def test_at_a_store(valkey: StoreServer, machine: type[AtAStore]) -> None:
+    machine.server = valkey
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=50,
+            stateful_step_count=50,
+            deadline=None,
+            suppress_health_check=[HealthCheck.too_slow],
+        ),
+    )

@@ -43,6 +43,7 @@ FIXED: dict[str, Any] = {
     "listen": {"idle_timeout": 5.0},
     "metrics": {"routes": 7},
     "state": {"file": "/var/lib/avala-proxy/state.json"},
+    "redis": {"replicas": 2},
     "queue": {"observe": True},
     "log": {"format": "json"},
 }

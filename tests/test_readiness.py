@@ -21,8 +21,14 @@ class Watched:
         self.events: list[Event] = []
         self.groups = Groups(Breaker(interval=5.0, groups=(GROUP,)), Retry())
         self.traffic = Traffic()
+        self.trouble = ""
         self.readiness = Readiness(
-            self.resolve, self.groups, self.traffic, VirtualClock(), Events(self.events.append)
+            self.resolve,
+            self.groups,
+            self.traffic,
+            VirtualClock(),
+            Events(self.events.append),
+            shared=lambda: self.trouble,
         )
 
     async def resolve(self) -> None:
@@ -46,6 +52,18 @@ def test_at_first_it_is_ready() -> None:
     watched = Watched()
 
     async def main() -> None:
+        assert watched.readiness.now() == (True, "serving")
+
+    watched.run(main)
+
+
+def test_without_the_shared_store_it_is_degraded_and_ready() -> None:
+    watched = Watched()
+
+    async def main() -> None:
+        watched.trouble = "the store refuses"
+        assert watched.readiness.now() == (True, "degraded: the store refuses")
+        watched.trouble = ""
         assert watched.readiness.now() == (True, "serving")
 
     watched.run(main)

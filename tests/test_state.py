@@ -38,3 +38,10 @@ def test_each_limit_is_shown_as_it_is_for_the_credential_with_the_least_left() -
         pauses={"standard": 2.346},
         breakers=(BreakerState("upstream", "open", True), BreakerState("exports", "closed", False)),
     )
+
+
+def test_it_says_who_shares_the_budget() -> None:
+    alone = State.of([], [], [], [], in_flight=0, queued=0, draining=False)
+    assert (alone.ledger_up, alone.replicas) == (True, 1)
+    cut_off = State.of([], [], [], [], in_flight=0, queued=0, draining=False, ledger_up=False, replicas=3)
+    assert (cut_off.ledger_up, cut_off.replicas) == (False, 3)

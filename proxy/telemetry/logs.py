@@ -24,6 +24,7 @@ from proxy.events import (
     Event,
     ExchangeEnded,
     ForeignSeen,
+    LedgerChanged,
     LifecycleChanged,
     LimitMoved,
     LimitPaused,
@@ -157,6 +158,7 @@ class Logs:
             ForeignSeen: self._foreign_seen,
             BreakerChanged: self._breaker_changed,
             LifecycleChanged: self._lifecycle_changed,
+            LedgerChanged: self._ledger_changed,
             RetryScheduled: self._retry_scheduled,
         }
 
@@ -210,6 +212,12 @@ class Logs:
     def _breaker_changed(self, event: BreakerChanged) -> None:
         write = self._logger.info if event.state == "closed" else self._logger.warning
         write(f"breaker_{event.state}", group=event.group)
+
+    def _ledger_changed(self, event: LedgerChanged) -> None:
+        if event.up:
+            self._logger.info("ledger_up", detail=event.detail)
+        else:
+            self._logger.warning("ledger_down", detail=event.detail)
 
     def _lifecycle_changed(self, event: LifecycleChanged) -> None:
         write = self._logger.warning if event.state in _TROUBLE else self._logger.info

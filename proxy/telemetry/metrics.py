@@ -28,6 +28,7 @@ from proxy.events import (
     ExchangeEnded,
     ForeignSeen,
     InterimSent,
+    LedgerFailed,
     LimitPaused,
     Observed,
     Rejected,
@@ -79,6 +80,7 @@ class Metrics:
             RetryStopped: self._retry_stopped,
             LimitPaused: self._limit_paused,
             ForeignSeen: self._foreign_seen,
+            LedgerFailed: self._ledger_failed,
             ExchangeEnded: self._exchange_ended,
         }
 
@@ -102,6 +104,9 @@ class Metrics:
         self._rejections = self._counter("rejected", "Requests refused by the proxy.", "reason")
         self._coalescings = self._counter(
             "coalesced", "Requests that got the answer of another one that asked for the same.", "route"
+        )
+        self._ledger_failures = self._counter(
+            "ledger_failures", "Calls to the shared store that failed.", "reason"
         )
         self._interims = Counter(
             f"{PREFIX}_interim_responses", "Interim responses to clients that wait.", registry=self._registry
@@ -201,6 +206,9 @@ class Metrics:
     def _foreign_seen(self, event: ForeignSeen) -> None:
         self._foreign(event.limit).inc(event.count)
 
+    def _ledger_failed(self, event: LedgerFailed) -> None:
+        self._ledger_failures(event.reason).inc()
+
     def _exchange_ended(self, event: ExchangeEnded) -> None:
         if event.error_class is ErrorClass.CLIENT_DISCONNECTED:
             self._errors(event.error_class, event.fault).inc()
@@ -250,7 +258,13 @@ def _gauges(state: State) -> Iterator[Metric]:
         capacity.add_metric([limit.name], limit.capacity)
         remaining.add_metric([limit.name], limit.remaining)
         paused.add_metric([limit.name], int(limit.paused))
-    yield from (in_flight, depth, capacity, remaining, paused, _breakers(state))
+    up = GaugeMetricFamily(
+        f"{PREFIX}_ledger_up", "0 while the shared store cannot be asked.", value=int(state.ledger_up)
+    )
+    replicas = GaugeMetricFamily(
+        f"{PREFIX}_replicas", "Proxies that share the budget, as far as is known.", value=state.replicas
+    )
+    yield from (in_flight, depth, capacity, remaining, paused, up, replicas, _breakers(state))
 
 
 def _breakers(state: State) -> Metric:

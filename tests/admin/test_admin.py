@@ -164,6 +164,8 @@ async def test_the_status_is_the_state_and_the_configuration_in_force(
                 {"name": "upstream", "state": "closed", "forced": False},
                 {"name": "exports", "state": "closed", "forced": False},
             ],
+            "ledger_up": True,
+            "replicas": 1,
         },
         "configuration": '[upstream]\nbase_url = "https://api.avala.ai"\n',
     }

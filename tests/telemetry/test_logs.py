@@ -19,6 +19,7 @@ from proxy.events import (
     Crashed,
     ExchangeEnded,
     ForeignSeen,
+    LedgerChanged,
     LifecycleChanged,
     LimitMoved,
     LimitPaused,
@@ -149,6 +150,16 @@ def test_a_breaker_that_holds_requests_is_a_warning_and_one_that_closes_is_none(
         ("warning", "breaker_open", "upstream"),
         ("warning", "breaker_half_open", "upstream"),
         ("info", "breaker_closed", "upstream"),
+    ]
+
+
+def test_a_shared_store_that_is_lost_or_back_has_one_line(stream: io.StringIO) -> None:
+    logs = Logs(logger(stream))
+    logs(LedgerChanged(False, "it refuses"))
+    logs(LedgerChanged(True, "it is back"))
+    assert [(line["level"], line["event"], line["detail"]) for line in lines(stream)] == [
+        ("warning", "ledger_down", "it refuses"),
+        ("info", "ledger_up", "it is back"),
     ]
 
 

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 
 import prometheus_client
 import pytest
@@ -11,11 +12,13 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from proxy.config import Settings
 from proxy.errors import ErrorClass, Fault
 from proxy.events import (
+    LEDGER_REASONS,
     Admitted,
     AttemptEnded,
     BrokenOff,
     ExchangeEnded,
     ForeignSeen,
+    LedgerFailed,
     LifecycleChanged,
     LimitPaused,
     Rejected,
@@ -153,6 +156,16 @@ def test_requests_of_others_are_counted_by_limit(metrics: Metrics) -> None:
     metrics(ForeignSeen("standard", 3))
     metrics(ForeignSeen("standard", 2))
     assert value(metrics, "foreign_requests_total", limit="standard") == 5
+
+
+def test_the_shared_store_is_there_or_not(metrics: Metrics) -> None:
+    assert (value(metrics, "ledger_up"), value(metrics, "replicas")) == (1, 1)
+    for reason in (*LEDGER_REASONS, LEDGER_REASONS[0]):
+        metrics(LedgerFailed(reason))
+    assert value(metrics, "ledger_failures_total", reason="refused") == 2
+    series = page(metrics, replace(STATE, ledger_up=False, replicas=4))
+    assert series["avala_proxy_ledger_up"] == {(): 0}
+    assert series["avala_proxy_replicas"] == {(): 4}
 
 
 def test_a_breaker_is_in_one_of_three_states(metrics: Metrics) -> None:

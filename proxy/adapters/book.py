@@ -1,0 +1,237 @@
+"""What all replicas together spend of one key, as one replica knows it: the sum of the entries it heard of.
+
+Entries are applied as they come. One that comes much later than it happened (its writer was cut off) has the
+sum made anew, in the order of time: so whoever knows the same entries knows the same, however they came.
+"""
+
+import math
+from collections.abc import Callable, Iterable
+
+from proxy.adapters.rooms import Held, Rooms
+from proxy.adapters.wire import Entry, Writing, read_news
+from proxy.policy.foreign import most_likely
+from proxy.policy.limits import Lane, Lanes, LimitTable
+from proxy.policy.window import SlidingWindow
+from proxy.turn import Learned
+
+_LATE = 1.0
+"""Seconds. An entry that is older than the last one by more was not heard of when it happened."""
+
+_OF_A_TAKE = frozenset("snfr")
+"""Kinds of entries that say what became of a slot that was taken."""
+
+AT_ONCE = 30.0
+"""Seconds after which "at once" slots of a replica that is silent are given to others."""
+
+
+class Book:
+    """The entries of one key, and their sum; `horizon` is how long one matters (seconds)."""
+
+    def __init__(
+        self, key: str, me: str, make: Callable[[], Rooms], *, horizon: float, transit: float
+    ) -> None:
+        self.key = key
+        self._me = me
+        self._make = make
+        self._horizon = horizon
+        self._transit = transit
+        self.position, self.last, self.critical, self.skew = 0, "", 0, "0"
+        self.synced = False
+        self.replicas = 0
+        self.pending: list[Writing] = []
+        self._known: dict[str, Entry] = {}
+        self._reset()
+
+    def _reset(self) -> None:
+        self.rooms = self._make()
+        self.held: dict[str, Held] = {}
+        self.lines: dict[str, dict[str, None]] = {}
+        self.now = -math.inf
+
+    def configure(self, limits: LimitTable, *, horizon: float, transit: float, clock_drift: float) -> None:
+        """Go by other limits; what was spent of those that stay is kept."""
+        self._horizon, self._transit = horizon, transit
+        self.rooms.configure(limits, transit=transit, clock_drift=clock_drift)
+
+    def __repr__(self) -> str:
+        return f"<Book {len(self._known)} entries, {len(self.held)} held, {len(self.pending)} to write>"
+
+    def lane(self, limit: str) -> Lane:
+        """Return the lane of a limit."""
+        return Lane(limit, self.key)
+
+    def knows(self, id_: str) -> bool:
+        """Tell whether an entry was heard of."""
+        return id_ in self._known
+
+    def everything(self) -> Iterable[Entry]:
+        """Return all entries that matter, in the order of time."""
+        return sorted(self._known.values(), key=lambda entry: entry.at)
+
+    def hear(self, entries: Iterable[Entry]) -> bool:
+        """Apply what was not known; tell if there was any."""
+        new = [entry for entry in entries if entry.id not in self._known]
+        if any(entry.at < self.now - _LATE for entry in new):
+            self._known |= {entry.id: entry for entry in new}
+            self._sum_up()
+        else:
+            for entry in new:
+                self.apply(entry)
+        return bool(new)
+
+    def _sum_up(self) -> None:
+        self._reset()
+        known, self._known = list(self.everything()), {}
+        back = {entry.replica: entry.at for entry in known if entry.kind == "b"}
+        for entry in known:
+            if entry.kind != "x" or back.get(entry.rest[0], -math.inf) < entry.at:
+                self.apply(entry)
+            self._known[entry.id] = entry
+
+    def apply(self, entry: Entry) -> Learned:
+        """Add one entry to the sum; return what is learned by it."""
+        self._known[entry.id] = entry
+        self.now = now = max(self.now, entry.at)
+        learned = Learned()
+        if entry.kind in _OF_A_TAKE:
+            if (held := self.held.get(entry.rest[0])) is not None:
+                learned = self._goes_on(entry.kind, held, entry, now)
+        else:
+            self._begins(entry, now)
+        self._forget(now)
+        return learned
+
+    def _begins(self, entry: Entry, now: float) -> None:
+        match entry.kind:
+            case "t":
+                lanes = tuple(lane for lane in map(self.lane, entry.rest[0]) if lane in self.rooms)
+                self.held[entry.id] = self.rooms.take(lanes, now)
+                for limit in entry.rest[0]:
+                    self._goes_to_the_end(limit, entry.replica)
+            case "w":
+                self.lines.setdefault(entry.rest[0], {}).setdefault(entry.replica)
+            case "p":
+                if (lane := self.lane(entry.rest[0])) in self.rooms:
+                    self.rooms.room(lane, now).resumption.pause(now + entry.rest[1])
+            case "l":
+                self._leaves(entry.replica)
+            case "x":
+                if entry.rest[0] != self._me:  # what ours are doing is known
+                    self._silent(entry.rest[0], now)
+            case "b":
+                for lane in self.rooms.lanes():
+                    self.rooms.room(lane, now).withhold(entry.replica, 0, now)
+
+    def _goes_on(self, kind: str, held: Held, entry: Entry, now: float) -> Learned:
+        for room, slot in held.slots:
+            if kind == "f":
+                room.refund(slot)
+            elif kind == "r":
+                room.release(slot, now)
+            elif slot.began == math.inf:
+                room.began(slot, min(entry.rest[1], now))
+                room.sent(slot, min(entry.rest[2], now))
+        if kind == "s":
+            return self.rooms.settle(held, read_news(entry.rest[3], self.key), now)
+        return Learned()
+
+    def _goes_to_the_end(self, limit: str, replica: str) -> None:
+        line = self.lines.get(limit, {})
+        if replica in line:
+            del line[replica]
+            line[replica] = None
+
+    def _leaves(self, replica: str) -> None:
+        for line in self.lines.values():
+            line.pop(replica, None)
+
+    def _silent(self, replica: str, now: float) -> None:
+        """Take what a silent replica had under way as sent; withhold what more it may be spending alone."""
+        self._leaves(replica)
+        has: dict[Lane, int] = {}
+        for id_, held in self.held.items():
+            if id_.partition(":")[0] == replica:
+                for lane, (room, slot) in zip(held.lanes, held.slots, strict=True):
+                    room.sent(slot, now)
+                    has[lane] = has.get(lane, 0) + (room.free_at(slot) > now)
+        for lane in self.rooms.lanes():
+            room = self.rooms.room(lane, now)
+            more = self.part(lane) - has.get(lane, 0)
+            room.withhold(replica, more, now + self.lasts(lane))
+
+    def counted(self, lane: Lane, left: float, now: float) -> float | None:
+        """Return when a slot comes free of what left and is answered by now; None if its end decides."""
+        room = self.rooms.room(lane, self.now)
+        return min(now, left + self._transit) + room.hold if isinstance(room, SlidingWindow) else None
+
+    def part(self, lane: Lane) -> int:
+        """Return how many slots of a lane one replica may take when it cannot ask."""
+        return max(1, self.rooms.room(lane, self.now).capacity // max(1, self.replicas))
+
+    def lasts(self, lane: Lane) -> float:
+        """Return the seconds for which what may have been spent unseen is withheld."""
+        room = self.rooms.room(lane, self.now)
+        return self._transit + room.hold if isinstance(room, SlidingWindow) else AT_ONCE
+
+    def _forget(self, now: float) -> None:
+        while self._known:
+            oldest = next(iter(self._known.values()))
+            if oldest.at > now - self._horizon:
+                break
+            del self._known[oldest.id]
+            if (held := self.held.get(oldest.id)) is not None and all(
+                room.free_at(slot) <= now for room, slot in held.slots
+            ):
+                del self.held[oldest.id]
+
+    def ahead(self, limit: str) -> int | None:
+        """Return how many replicas go before this one for a limit; None if it is not in line."""
+        line = self.lines.get(limit, {})
+        return list(line).index(self._me) if self._me in line else None
+
+    def due(self, lanes: Lanes, now: float, *, cautious: bool) -> tuple[float, Lane]:
+        """Return when it is our turn in all lanes, as far as is known, and in which it comes last."""
+        times = []
+        for lane in lanes:
+            ahead = self.ahead(lane.limit)
+            before = len(self.lines.get(lane.limit, ())) if ahead is None else ahead
+            times.append((self.rooms.room(lane, now).ready_at(now, cautious=cautious, ahead=before), lane))
+        return max(times, key=lambda time: time[0])
+
+    def own(self, lane: Lane, now: float) -> list[float]:
+        """Return when our own slots in a lane come free, in order."""
+        mine = (held for id_, held in self.held.items() if id_.partition(":")[0] == self._me)
+        slots = (pair for held in mine for of, pair in zip(held.lanes, held.slots, strict=True) if of == lane)
+        return sorted(at for at in (room.free_at(slot) for room, slot in slots) if at > now)
+
+    def due_alone(self, lanes: Lanes, now: float, *, cautious: bool) -> tuple[float, Lane]:
+        """Return when our share has room in all lanes, for as long as others cannot be asked."""
+        times = []
+        for lane in lanes:
+            room, own, part = self.rooms.room(lane, now), self.own(lane, now), self.part(lane)
+            share = own[len(own) - part] if len(own) >= part else now
+            if isinstance(room, SlidingWindow):
+                share = max(share, room.ready_at(now, cautious=cautious))
+            times.append((max(share, room.resumption.paused_until), lane))
+        return max(times, key=lambda time: time[0])
+
+    def goes_alone(self, since: float) -> None:
+        """Presume what others may have taken that is not known, before they stopped asking at `since`."""
+        for lane in self.rooms.lanes():
+            room = self.rooms.room(lane, since)
+            if not isinstance(room, SlidingWindow):
+                continue
+            theirs = 0
+            for id_, held in self.held.items():
+                if id_.partition(":")[0] != self._me and lane in held.lanes:
+                    slot = held.slots[held.lanes.index(lane)][1]
+                    room.sent(slot, since)
+                    theirs += slot.taken > self.now - room.hold
+            mean = theirs * max(0.0, since - self.now) / room.hold
+            likely = most_likely(mean) if mean < room.capacity else room.capacity
+            room.withhold("?", min(likely, max(0, room.remaining(since) - 1)), since + self.lasts(lane))
+
+    def asks_again(self) -> None:
+        """Presume nothing any more: others can be asked."""
+        for lane in self.rooms.lanes():
+            self.rooms.room(lane, self.now).withhold("?", 0, self.now)

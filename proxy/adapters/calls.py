@@ -1,0 +1,214 @@
+"""One book kept in step with the shared store: what is written goes up, what others wrote comes down.
+
+A call that the store cannot carry out in time is void there: it says from when to when it may be. What the
+store lost, because it was restarted empty or a replica with less took over, is written down anew.
+"""
+
+import asyncio
+import json
+import math
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from proxy.adapters.book import Book
+from proxy.adapters.server_time import ServerTime
+from proxy.adapters.wire import Entry, Reply, Writing
+from proxy.clock import Clock
+
+LEASE = 1.0
+"""Seconds of silence after which a replica may be spending its share alone."""
+
+NOT_NOW = -1
+"""Allowed where something else than the count keeps a lane closed: only a place in line is asked for."""
+
+_SLACK = 0.1
+"""Seconds by which a call may seem to be early or late beyond what is known of the store's clock."""
+
+_TRIES = 6
+
+Run = Callable[[Sequence[str], Sequence[bytes | str]], Awaitable[bytes]]
+
+
+class Unsteady(Exception):
+    """The store answered, but could not be agreed with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A slot asked for in lanes: how many may be held in each, and whether nothing else may have happened."""
+
+    id: str
+    limits: tuple[str, ...]
+    allowed: tuple[int, ...]
+    strict: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What all books of a replica have in common; times in seconds."""
+
+    me: str
+    prefix: str
+    limits: tuple[str, ...]
+    horizon: float
+    patience: float
+
+
+class Calls:
+    """Make calls for one book."""
+
+    def __init__(self, book: Book, terms: Terms, run: Run, clock: Clock, new_id: Callable[[], str]) -> None:
+        self.book = book
+        self.time = ServerTime(clock.wall() - clock.now())
+        self.lock = asyncio.Lock()
+        self.heard = -math.inf
+        self._run = run
+        self._clock = clock
+        self._new_id = new_id
+        self.configure(terms)
+
+    def configure(self, terms: Terms) -> None:
+        """Go by other terms."""
+        self._terms = terms
+        tag = f"{terms.prefix}:{{{self.book.key}}}"
+        names = ("", ":log", ":here", ":lost", ":seen", *(f":of:{limit}" for limit in terms.limits))
+        self._keys = [tag + name for name in names]
+
+    def latest(self) -> float:
+        """Return the latest that it can be by the store's clock."""
+        return self.time.latest(self._clock.now())
+
+    async def call(self, asked: Asked | None = None, *, bye: bool = False) -> tuple[Reply, bool]:
+        """Bring both sides up to date; ask for a slot; return the answer, and whether anything was news.
+
+        Raises what the store's connection does, and `Unsteady`. Only one at a time: hold the lock.
+        """
+        book, news, extra = self.book, False, dict[str, Any]()
+        for _ in range(_TRIES):
+            written = list(book.pending)
+            woken = _to_wake(written)
+            waits: dict[str, Entry] = {}
+            call, take = self._written(written, bye) | self._wakes(woken), None
+            if asked is not None:
+                take = Entry(asked.id, "t", self.latest(), (list(asked.limits),))
+                waits = {limit: Entry(self._new_id(), "w", take.at, (limit,)) for limit in asked.limits}
+                call["t"] = self._asked(asked, take, waits)
+            sent = self._clock.now()
+            answer = await self._run(self._keys, [json.dumps(call | extra, separators=(",", ":"))])
+            reply = Reply.read(answer)
+            if reply.status == "jumped":
+                book.skew = reply.skew
+                extra["j"] = True
+                continue
+            self.time.heard_of(reply.now, sent, self._clock.now())
+            book.replicas = reply.replicas
+            news |= book.hear(map(Entry.read, reply.entries))
+            book.position, book.last, book.skew = reply.position, reply.last, reply.skew
+            if reply.status == "forgot":
+                extra["o"] = self._write_anew({Entry.read(entry).id for entry in reply.entries})
+                continue
+            if reply.status == "lost":
+                back = Entry(self._new_id(), "b", self.latest())
+                book.pending.append(Writing(back, critical=True, changes=self._own_slots()))
+                extra["b"] = True
+                continue
+            book.critical = reply.critical
+            book.pending = book.pending[len(written) :]
+            self.heard, book.synced = self._clock.now(), True
+            if reply.status == "ok" and take is not None:
+                book.apply(take)
+            elif reply.status == "busy":
+                limit = self._terms.limits[reply.lane - 1]
+                if book.ahead(limit) is None:
+                    book.apply(waits[limit])
+            if unheard := _to_wake(written) - woken:  # of whom was heard by this very answer
+                await self._run(self._keys, [json.dumps(self._written([], bye) | self._wakes(unheard))])
+            return reply, news
+        raise Unsteady("the shared store's state changed faster than it could be followed")
+
+    def _written(self, written: list[Writing], bye: bool) -> dict[str, Any]:
+        book, terms, now = self.book, self._terms, self._clock.now()
+        lanes = [book.lane(limit) for limit in terms.limits]
+        call: dict[str, Any] = {
+            "m": terms.me,
+            "n": book.position,
+            "v": book.last,
+            "s": book.skew,
+            "c": book.critical,
+            "h": terms.horizon,
+            "k": math.ceil(terms.horizon + 60),
+            "l": LEASE,
+            "p": [[book.part(lane), book.lasts(lane)] for lane in lanes],
+            "e": [[one.entry.id, one.entry.payload(), one.critical, self._changes(one)] for one in written],
+            "g": book.key,
+        }
+        if bye:
+            call["y"] = True
+        if self.time.heard:
+            earliest, latest = self.time.earliest(now), self.time.latest(now)
+            call |= {"f": earliest - _SLACK, "u": latest + terms.patience + _SLACK, "x": latest}
+        return call
+
+    def _wakes(self, names: frozenset[str]) -> dict[str, Any]:
+        return {"w": [f"{self._terms.prefix}:wake:{name}" for name in sorted(names)]}
+
+    def _changes(self, writing: Writing) -> list[list[Any]]:
+        index = {limit: number for number, limit in enumerate(self._terms.limits, 1)}
+        return [[index[limit], id_, free] for limit, id_, free in writing.changes if limit in index]
+
+    def _asked(self, asked: Asked, take: Entry, waits: dict[str, Entry]) -> dict[str, Any]:
+        index = {limit: number for number, limit in enumerate(self._terms.limits, 1)}
+        lined = {
+            str(index[limit]): [entry.id, entry.payload()]
+            for limit, entry in waits.items()
+            if self.book.ahead(limit) is None
+        }
+        return {
+            "i": asked.id,
+            "e": take.payload(),
+            "s": asked.strict,
+            "l": [[index[limit], most] for limit, most in zip(asked.limits, asked.allowed, strict=True)],
+            "w": lined,
+        }
+
+    def slots(self, id_: str, *, to_the_bound: bool = False) -> list[tuple[str, str, str]]:
+        """Return when each slot of one comes free, for the store."""
+        held, now = self.book.held.get(id_), self.book.now
+        if held is None:
+            return []
+        changes = []
+        for lane, (room, slot) in zip(held.lanes, held.slots, strict=True):
+            free = room.free_at(slot)
+            if to_the_bound and free == math.inf:
+                free = now + self.book.lasts(lane)
+            written = "" if free <= now else "inf" if free == math.inf else f"{free:.6f}"
+            changes.append((lane.limit, id_, written))
+        return changes
+
+    def _own_slots(self) -> list[tuple[str, str, str]]:
+        mine = [id_ for id_ in self.book.held if id_.partition(":")[0] == self._terms.me]
+        return [one for id_ in mine for one in self.slots(id_) if one[2]]
+
+    def _write_anew(self, known: set[str]) -> list[str]:
+        """Have all written that the store does not know; return who else may be spending."""
+        book, others = self.book, set[str]()
+        waiting = {writing.entry.id for writing in book.pending}
+        anew = []
+        for entry in book.everything():
+            if entry.kind == "x":
+                continue
+            if entry.replica != self._terms.me:
+                others.add(entry.replica)
+            if entry.id not in known and entry.id not in waiting:
+                changes = []
+                if entry.kind == "t":
+                    mine = entry.replica == self._terms.me
+                    changes = [one for one in self.slots(entry.id, to_the_bound=not mine) if one[2]]
+                anew.append(Writing(entry, critical=True, changes=changes))
+        book.pending = anew + book.pending
+        return sorted(others)
+
+
+def _to_wake(written: list[Writing]) -> frozenset[str]:
+    return frozenset().union(*(one.wake() for one in written))

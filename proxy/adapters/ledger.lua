@@ -1,0 +1,136 @@
+-- One call of a replica to the shared ledger: carried out whole, or not at all. `wire.py` names the fields.
+-- Times are seconds of the ledger's own clock: the server's, plus what it jumped by (`skew`).
+local meta, log, here, lost, seen = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local FIRST = 5 -- after these, a key for each lane: when each slot comes free, by its id
+local a = cjson.decode(ARGV[1])
+local kept = redis.call('HMGET', meta, 'n', 'v', 'crit', 'skew')
+local n, v, crit, skew = tonumber(kept[1] or '0'), kept[2] or '', tonumber(kept[3] or '0'), kept[4] or '0'
+local time = redis.call('TIME')
+local server = tonumber(time[1]) + tonumber(time[2]) / 1000000
+local now = server + tonumber(skew)
+local known, noted = n, crit
+local lane, at = -1, 0
+
+local function text(number) return string.format('%.6f', number) end
+
+local function append(id, payload)
+  n, v = n + 1, id
+  redis.call('ZADD', log, n, n .. ' ' .. payload)
+end
+
+local function change(changes)
+  for _, one in ipairs(changes) do
+    if one[3] == '' then
+      redis.call('ZREM', KEYS[FIRST + one[1]], one[2])
+    else
+      redis.call('ZADD', KEYS[FIRST + one[1]], one[3], one[2])
+    end
+  end
+end
+
+local function slots_of(replica, key)
+  local found = {}
+  for _, id in ipairs(redis.call('ZRANGE', key, 0, -1)) do
+    if string.sub(id, 1, #replica + 1) == replica .. ':' then found[#found + 1] = id end
+  end
+  return found
+end
+
+local function answer(status)
+  local entries = {}
+  for _, member in ipairs(redis.call('ZRANGEBYSCORE', log, '(' .. a.n, known)) do
+    entries[#entries + 1] = string.match(member, '^%d+ (.*)$')
+  end
+  redis.call('ZREMRANGEBYSCORE', seen, '-inf', now - a.h)
+  return cjson.encode({status, text(at), text(now), n, v, crit, skew, redis.call('ZCARD', seen), lane, entries})
+end
+
+-- What this replica knew last must stand here still: else the store forgot, or never heard of it.
+if a.n > 0 and not (a.n == n and a.v == v) then
+  local last = redis.call('ZRANGEBYSCORE', log, a.n, a.n)[1]
+  local start = a.n .. ' ["' .. a.v .. '"'
+  if not last or string.sub(last, 1, #start) ~= start then
+    a.n = 0
+    return answer('forgot')
+  end
+end
+if a.f and (now < a.f or now > a.u) then
+  -- It may be the call that is late: only who was told so, and asks again, takes the jump back, for all.
+  if not a.j or a.s ~= skew then return answer('jumped') end
+  skew = text(a.x - server)
+  redis.call('HSET', meta, 'skew', skew)
+  redis.call('EXPIRE', meta, a.k)
+  return answer('jumped')
+end
+if redis.call('HEXISTS', lost, a.m) == 1 then
+  if not a.b then return answer('lost') end
+  redis.call('HDEL', lost, a.m)
+  for key = FIRST + 1, #KEYS do
+    for _, id in ipairs(slots_of(a.m, KEYS[key])) do redis.call('ZREM', KEYS[key], id) end
+  end
+end
+
+for _, other in ipairs(a.o or {}) do redis.call('ZADD', here, 'NX', now - 2 * a.l, other) end
+-- Of whom nothing is heard may be spending its share: that much is withheld for a window.
+for _, silent in ipairs(redis.call('ZRANGEBYSCORE', here, '-inf', now - a.l, 'LIMIT', 0, 16)) do
+  redis.call('ZREM', here, silent)
+  if silent ~= a.m then
+    redis.call('HSET', lost, silent, text(now))
+    for key = FIRST + 1, #KEYS do
+      local part, till = a.p[key - FIRST][1], now + a.p[key - FIRST][2]
+      local has = slots_of(silent, KEYS[key])
+      for _, id in ipairs(has) do redis.call('ZADD', KEYS[key], text(till), id) end
+      for number = #has + 1, part do redis.call('ZADD', KEYS[key], text(till), silent .. ':~' .. number) end
+    end
+    local id = silent .. '!' .. n
+    append(id, '["' .. id .. '","x",' .. text(now) .. ',"' .. silent .. '"]')
+    known, crit = n, crit + 1
+  end
+end
+if a.y then redis.call('ZREM', here, a.m) else redis.call('ZADD', here, text(now), a.m) end
+redis.call('ZADD', seen, text(now), a.m)
+
+for _, entry in ipairs(a.e) do
+  append(entry[1], entry[2])
+  change(entry[4])
+  if entry[3] then crit = crit + 1 end
+end
+
+local status, take = 'ok', a.t
+if take then
+  if a.c ~= noted or (take.s and known ~= a.n) then
+    status = 'news'
+  else
+    for _, one in ipairs(take.l) do
+      local key = KEYS[FIRST + one[1]]
+      redis.call('ZREMRANGEBYSCORE', key, '-inf', text(now))
+      local count = redis.call('ZCARD', key)
+      if count >= one[2] and not redis.call('ZSCORE', key, take.i) then
+        local comes = now -- it is closed for a reason that the replica knows
+        if one[2] >= 0 then
+          local first = count - one[2]
+          comes = tonumber(redis.call('ZRANGE', key, first, first, 'WITHSCORES')[2] or 'inf') or math.huge
+        end
+        if lane < 0 or comes > at then lane, at = one[1], comes end
+      end
+    end
+    if lane < 0 then
+      for _, one in ipairs(take.l) do redis.call('ZADD', KEYS[FIRST + one[1]], 'inf', take.i) end
+      append(take.i, take.e)
+    else
+      status = 'busy'
+      if take.w and take.w[tostring(lane)] then append(take.w[tostring(lane)][1], take.w[tostring(lane)][2]) end
+    end
+  end
+end
+
+for _ = 1, 4 do -- what is older than any window is of no use to anybody
+  local oldest = redis.call('ZRANGE', log, 0, 0)[1]
+  if not oldest or n - tonumber(string.match(oldest, '^%d+')) < 8 then break end
+  if tonumber(string.match(oldest, '^%d+ %["[^"]*","[^"]*",([%d.]+)')) > now - a.h then break end
+  redis.call('ZREMRANGEBYRANK', log, 0, 0)
+end
+redis.call('HSET', meta, 'n', n, 'v', v, 'crit', crit, 'skew', skew)
+for _, key in ipairs(KEYS) do redis.call('EXPIRE', key, a.k) end
+for _, channel in ipairs(a.w) do redis.call('PUBLISH', channel, a.g) end
+return answer(status)
