@@ -12,7 +12,7 @@ import pytest
 
 from proxy.demo import best_possible
 from tests.e2e import programs
-from tests.e2e.fleet import fleet, jain
+from tests.e2e.fleet import SECRET, fleet, jain
 from tests.e2e.test_goodput import Stalls
 from tests.servers import Kind, StoreServer, start_store
 
@@ -80,3 +80,42 @@ async def test_a_thousand_requests(tmp_path: Path, kind: Kind) -> None:
     assert seconds <= 1.05 * bound + stalls.seconds
     assert fair >= 0.98
     assert trips <= 3 * REQUESTS
+
+
+async def test_two_round_trips_a_request_when_idle_and_the_store_never_sees_a_key(tmp_path: Path) -> None:
+    with start_store("valkey") as store:
+        watching, heard = await asyncio.open_connection("127.0.0.1", store.port)
+        heard.write(b"MONITOR\r\n")
+        assert await watching.readline() == b"+OK\r\n"
+        async with (
+            programs.sandbox(tmp_path) as upstream,
+            fleet(tmp_path, upstream, "", [store.url] * 2) as replicas,
+            aiohttp.ClientSession() as session,
+        ):
+
+            async def ask(number: int, method: str = "GET", path: str = "/api/v1/datasets/?limit=1") -> int:
+                url = replicas[number % 2].url + path
+                async with session.request(method, url, headers={"X-Avala-Api-Key": KEY}) as answer:
+                    await answer.read()
+                    return answer.status
+
+            for number in range(4):
+                assert await ask(number) == 200
+            await asyncio.sleep(0.5)
+            before = calls(store)
+            for number in range(16):
+                assert await ask(number) == 200
+                await asyncio.sleep(0.1)
+            trips = calls(store) - before
+            await ask(0, "POST", "/api/v1/exports/")
+            bearer = {"Authorization": f"Bearer {KEY}"}
+            async with session.get(f"{replicas[0].url}/api/v1/projects/", headers=bearer) as answer:
+                await answer.read()
+        store.command("PING")
+        heard.close()
+        said = await watching.read()
+    print(f"\n{trips / 16:.2f} round trips a request when idle; {len(said)} bytes of MONITOR")
+    assert trips <= 2 * 16
+    assert said.lower().count(b'"evalsha"') >= trips
+    for secret in (KEY, KEY.removeprefix("avk_"), SECRET):
+        assert secret.encode() not in said
