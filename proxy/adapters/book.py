@@ -5,6 +5,7 @@ sum made anew, in the order of time: so whoever knows the same entries knows the
 """
 
 import math
+import zlib
 from collections.abc import Callable, Iterable
 
 from proxy.adapters.rooms import Held, Rooms
@@ -40,6 +41,10 @@ class Book:
         self.replicas = 0
         self.pending: list[Writing] = []
         self._known: dict[str, Entry] = {}
+        self._since = -math.inf
+        self._presumed: dict[Lane, list[float]] = {}
+        self._alone: set[str] = set()
+        self.writes = 0
         self._reset()
 
     def _reset(self) -> None:
@@ -55,6 +60,18 @@ class Book:
 
     def __repr__(self) -> str:
         return f"<Book {len(self._known)} entries, {len(self.held)} held, {len(self.pending)} to write>"
+
+    def write(self, writing: Writing) -> None:
+        """Have something written down in the store, after all before it."""
+        self.writes += 1
+        writing.number = self.writes
+        self.pending.append(writing)
+
+    def write_anew(self, writings: list[Writing]) -> None:
+        """Have this written down before all that waits."""
+        waiting, self.pending = self.pending, []
+        for writing in (*writings, *waiting):
+            self.write(writing)
 
     def lane(self, limit: str) -> Lane:
         """Return the lane of a limit."""
@@ -198,40 +215,75 @@ class Book:
             times.append((self.rooms.room(lane, now).ready_at(now, cautious=cautious, ahead=before), lane))
         return max(times, key=lambda time: time[0])
 
-    def own(self, lane: Lane, now: float) -> list[float]:
-        """Return when our own slots in a lane come free, in order."""
-        mine = (held for id_, held in self.held.items() if id_.partition(":")[0] == self._me)
-        slots = (pair for held in mine for of, pair in zip(held.lanes, held.slots, strict=True) if of == lane)
-        return sorted(at for at in (room.free_at(slot) for room, slot in slots) if at > now)
-
     def due_alone(self, lanes: Lanes, now: float, *, cautious: bool) -> tuple[float, Lane]:
         """Return when our share has room in all lanes, for as long as others cannot be asked."""
         times = []
         for lane in lanes:
-            room, own, part = self.rooms.room(lane, now), self.own(lane, now), self.part(lane)
-            share = own[len(own) - part] if len(own) >= part else now
+            room = self.rooms.room(lane, now)
+            share = self._share(lane, now)
             if isinstance(room, SlidingWindow):
                 share = max(share, room.ready_at(now, cautious=cautious))
             times.append((max(share, room.resumption.paused_until), lane))
         return max(times, key=lambda time: time[0])
 
-    def goes_alone(self, since: float) -> None:
-        """Presume what others may have taken that is not known, before they stopped asking at `since`."""
+    def _share(self, lane: Lane, now: float) -> float:
+        """Return when one more of ours fits: of what was free, and of what comes free, one in so many is ours.
+
+        Where there are more replicas than slots, one window in so many is.
+        """
+        room = self.rooms.room(lane, now)
+        size, among = room.allowed(now), max(1, self.replicas)
+        old, mine = list(self._presumed.get(lane, ())), []
+        for id_, held in self.held.items():
+            if lane in held.lanes:
+                free = room.free_at(held.slots[held.lanes.index(lane)][1])
+                if id_ in self._alone:
+                    mine.append(free)
+                elif id_.partition(":")[0] == self._me:
+                    old.append(free)
+                else:
+                    old.append(min(free, self._since + self.lasts(lane)))
+        rounds = -(-among // max(1, size))
+        if rounds > 1:
+            among, hold = max(1, size), self.lasts(lane)
+            mine = [free + (rounds - 1) * hold for free in mine]
+            old.append(self._since + zlib.crc32(self._me.encode()) % rounds * hold)
+        for at in sorted({now, *(free for free in (*old, *mine) if free > now)}):
+            taken = sum(free > at for free in old)
+            if (size - taken) // among > sum(free > at for free in mine):
+                return at
+        return math.inf
+
+    def goes_alone(self, since: float, *, stale: bool) -> None:
+        """Divide what is free from `since` on; presume what others may have taken before that is not known.
+
+        Where that is `stale`, one goes as a probe, as at a start.
+        """
+        self._since, self._presumed = since, {}
+        if not self.synced:
+            return
         for lane in self.rooms.lanes():
             room = self.rooms.room(lane, since)
             if not isinstance(room, SlidingWindow):
                 continue
+            if stale:
+                room.resumption.pause(since)
             theirs = 0
             for id_, held in self.held.items():
                 if id_.partition(":")[0] != self._me and lane in held.lanes:
                     slot = held.slots[held.lanes.index(lane)][1]
                     room.sent(slot, since)
                     theirs += slot.taken > self.now - room.hold
-            mean = theirs * max(0.0, since - self.now) / room.hold
+            mean = 0.0 if stale else theirs * max(0.0, since - self.now) / room.hold
             likely = most_likely(mean) if mean < room.capacity else room.capacity
-            room.withhold("?", min(likely, max(0, room.remaining(since) - 1)), since + self.lasts(lane))
+            self._presumed[lane] = [since + self.lasts(lane)] * min(likely, max(0, room.remaining(since) - 1))
+
+    def take_alone(self, entry: Entry) -> None:
+        """Take a slot of our share."""
+        self._alone.add(entry.id)
+        self.apply(entry)
 
     def asks_again(self) -> None:
-        """Presume nothing any more: others can be asked."""
-        for lane in self.rooms.lanes():
-            self.rooms.room(lane, self.now).withhold("?", 0, self.now)
+        """Divide nothing any more: the others can be asked."""
+        self._presumed = {}
+        self._alone.clear()

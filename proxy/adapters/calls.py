@@ -42,6 +42,7 @@ class Asked:
     limits: tuple[str, ...]
     allowed: tuple[int, ...]
     strict: bool
+    number: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,7 @@ class Terms:
     limits: tuple[str, ...]
     horizon: float
     patience: float
+    assumed: int
 
 
 class Calls:
@@ -62,7 +64,8 @@ class Calls:
         self.book = book
         self.time = ServerTime(clock.wall() - clock.now())
         self.lock = asyncio.Lock()
-        self.heard = -math.inf
+        self.heard = self.shown = -math.inf
+        self._since = math.inf
         self._run = run
         self._clock = clock
         self._new_id = new_id
@@ -79,8 +82,13 @@ class Calls:
         """Return the latest that it can be by the store's clock."""
         return self.time.latest(self._clock.now())
 
-    async def call(self, asked: Asked | None = None, *, bye: bool = False) -> tuple[Reply, bool]:
+    async def call(
+        self, asked: Asked | None = None, *, bye: bool = False, quiet: bool = False
+    ) -> tuple[Reply, bool]:
         """Bring both sides up to date; ask for a slot; return the answer, and whether anything was news.
+
+        A `quiet` one does not show that we are here: who does not know that its calls are carried out may be
+        spending alone, and others are to go on leaving it its share.
 
         Raises what the store's connection does, and `Unsteady`. Only one at a time: hold the lock.
         """
@@ -95,6 +103,10 @@ class Calls:
                 waits = {limit: Entry(self._new_id(), "w", take.at, (limit,)) for limit in asked.limits}
                 call["t"] = self._asked(asked, take, waits)
             sent = self._clock.now()
+            if quiet:
+                call["z"] = True
+            else:
+                self.shown = sent
             answer = await self._run(self._keys, [json.dumps(call | extra, separators=(",", ":"))])
             reply = Reply.read(answer)
             if reply.status == "jumped":
@@ -102,15 +114,16 @@ class Calls:
                 extra["j"] = True
                 continue
             self.time.heard_of(reply.now, sent, self._clock.now())
-            book.replicas = reply.replicas
+            book.replicas = self._count(reply.replicas)
             news |= book.hear(map(Entry.read, reply.entries))
             book.position, book.last, book.skew = reply.position, reply.last, reply.skew
             if reply.status == "forgot":
+                self._since = math.inf
                 extra["o"] = self._write_anew({Entry.read(entry).id for entry in reply.entries})
                 continue
             if reply.status == "lost":
                 back = Entry(self._new_id(), "b", self.latest())
-                book.pending.append(Writing(back, critical=True, changes=self._own_slots()))
+                book.write_anew([Writing(back, critical=True, changes=self._own_slots())])
                 extra["b"] = True
                 continue
             book.critical = reply.critical
@@ -140,7 +153,10 @@ class Calls:
             "k": math.ceil(terms.horizon + 60),
             "l": LEASE,
             "p": [[book.part(lane), book.lasts(lane)] for lane in lanes],
-            "e": [[one.entry.id, one.entry.payload(), one.critical, self._changes(one)] for one in written],
+            "e": [
+                [one.entry.id, one.entry.payload(), one.critical, self._changes(one), one.number]
+                for one in written
+            ],
             "g": book.key,
         }
         if bye:
@@ -149,6 +165,12 @@ class Calls:
             earliest, latest = self.time.earliest(now), self.time.latest(now)
             call |= {"f": earliest - _SLACK, "u": latest + terms.patience + _SLACK, "x": latest}
         return call
+
+    def _count(self, seen: int) -> int:
+        """Return how many replicas there are: those seen lately, and until that is long, those supposed."""
+        now = self._clock.now()
+        self._since = min(self._since, now)
+        return seen if now > self._since + self._terms.horizon else max(seen, self._terms.assumed)
 
     def _wakes(self, names: frozenset[str]) -> dict[str, Any]:
         return {"w": [f"{self._terms.prefix}:wake:{name}" for name in sorted(names)]}
@@ -168,6 +190,7 @@ class Calls:
             "i": asked.id,
             "e": take.payload(),
             "s": asked.strict,
+            "q": asked.number,
             "l": [[index[limit], most] for limit, most in zip(asked.limits, asked.allowed, strict=True)],
             "w": lined,
         }
@@ -206,7 +229,7 @@ class Calls:
                     mine = entry.replica == self._terms.me
                     changes = [one for one in self.slots(entry.id, to_the_bound=not mine) if one[2]]
                 anew.append(Writing(entry, critical=True, changes=changes))
-        book.pending = anew + book.pending
+        book.write_anew(anew)
         return sorted(others)
 
 

@@ -41,7 +41,11 @@ local function answer(status)
   for _, member in ipairs(redis.call('ZRANGEBYSCORE', log, '(' .. a.n, known)) do
     entries[#entries + 1] = string.match(member, '^%d+ (.*)$')
   end
-  redis.call('ZREMRANGEBYSCORE', seen, '-inf', now - a.h)
+  for _, gone in ipairs(redis.call('ZRANGEBYSCORE', seen, '-inf', now - a.h, 'LIMIT', 0, 16)) do
+    redis.call('ZREM', seen, gone)
+    redis.call('HDEL', meta, 'q:' .. gone)
+    redis.call('HDEL', lost, gone)
+  end
   return cjson.encode({status, text(at), text(now), n, v, crit, skew, redis.call('ZCARD', seen), lane, entries})
 end
 
@@ -62,7 +66,7 @@ if a.f and (now < a.f or now > a.u) then
   redis.call('EXPIRE', meta, a.k)
   return answer('jumped')
 end
-if redis.call('HEXISTS', lost, a.m) == 1 then
+if not a.z and redis.call('HEXISTS', lost, a.m) == 1 then
   if not a.b then return answer('lost') end
   redis.call('HDEL', lost, a.m)
   for key = FIRST + 1, #KEYS do
@@ -70,7 +74,10 @@ if redis.call('HEXISTS', lost, a.m) == 1 then
   end
 end
 
-for _, other in ipairs(a.o or {}) do redis.call('ZADD', here, 'NX', now - 2 * a.l, other) end
+for _, other in ipairs(a.o or {}) do
+  redis.call('ZADD', here, 'NX', text(now - 2 * a.l), other)
+  redis.call('ZADD', seen, 'NX', text(now), other)
+end
 -- Of whom nothing is heard may be spending its share: that much is withheld for a window.
 for _, silent in ipairs(redis.call('ZRANGEBYSCORE', here, '-inf', now - a.l, 'LIMIT', 0, 16)) do
   redis.call('ZREM', here, silent)
@@ -87,18 +94,28 @@ for _, silent in ipairs(redis.call('ZRANGEBYSCORE', here, '-inf', now - a.l, 'LI
     known, crit = n, crit + 1
   end
 end
-if a.y then redis.call('ZREM', here, a.m) else redis.call('ZADD', here, text(now), a.m) end
+if a.y then
+  redis.call('ZREM', here, a.m)
+elseif not a.z then
+  redis.call('ZADD', here, text(now), a.m)
+end
 redis.call('ZADD', seen, text(now), a.m)
 
+-- What was written before is not written again, and what comes after something later is void: a call that the
+-- replica gave up may still come in.
+local written = tonumber(redis.call('HGET', meta, 'q:' .. a.m) or '0')
 for _, entry in ipairs(a.e) do
-  append(entry[1], entry[2])
-  change(entry[4])
-  if entry[3] then crit = crit + 1 end
+  if entry[5] > written then
+    written = entry[5]
+    append(entry[1], entry[2])
+    change(entry[4])
+    if entry[3] then crit = crit + 1 end
+  end
 end
 
 local status, take = 'ok', a.t
 if take then
-  if a.c ~= noted or (take.s and known ~= a.n) then
+  if take.q <= written or a.c ~= noted or (take.s and known ~= a.n) then
     status = 'news'
   else
     for _, one in ipairs(take.l) do
@@ -117,6 +134,7 @@ if take then
     if lane < 0 then
       for _, one in ipairs(take.l) do redis.call('ZADD', KEYS[FIRST + one[1]], 'inf', take.i) end
       append(take.i, take.e)
+      written = take.q
     else
       status = 'busy'
       if take.w and take.w[tostring(lane)] then append(take.w[tostring(lane)][1], take.w[tostring(lane)][2]) end
@@ -130,7 +148,7 @@ for _ = 1, 4 do -- what is older than any window is of no use to anybody
   if tonumber(string.match(oldest, '^%d+ %["[^"]*","[^"]*",([%d.]+)')) > now - a.h then break end
   redis.call('ZREMRANGEBYRANK', log, 0, 0)
 end
-redis.call('HSET', meta, 'n', n, 'v', v, 'crit', crit, 'skew', skew)
+redis.call('HSET', meta, 'n', n, 'v', v, 'crit', crit, 'skew', skew, 'q:' .. a.m, written)
 for _, key in ipairs(KEYS) do redis.call('EXPIRE', key, a.k) end
 for _, channel in ipairs(a.w) do redis.call('PUBLISH', channel, a.g) end
 return answer(status)

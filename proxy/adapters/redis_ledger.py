@@ -27,7 +27,7 @@ _GRACE = 0.3
 _UNTOLD = 1.0
 """Longest that a replica waits (seconds) for what others have to tell."""
 
-_MARGIN = 0.1
+_MARGIN = 0.3
 """Seconds beyond the lease before a replica spends alone: then others know that it may."""
 
 _LATECOMERS = 10.0
@@ -120,7 +120,7 @@ class RedisLedger:
         longest = max((limit.per or 0.0 for limit in known.values()), default=0.0)
         horizon = longest * (1 + clock_drift) + transit + _LATECOMERS
         ways = self._ways
-        self._terms = Terms(ways.me, ways.prefix, tuple(known), horizon, ways.patience)
+        self._terms = Terms(ways.me, ways.prefix, tuple(known), horizon, ways.patience, self._assumed)
         for calls in self._calls.values():
             calls.configure(self._terms)
             calls.book.configure(self._limits, horizon=horizon, transit=transit, clock_drift=clock_drift)
@@ -223,7 +223,10 @@ class RedisLedger:
             else:
                 allowed.append(max(0, room.allowed(there, cautious=cautious) - others))
         strict = not all(book.rooms.room(lane, there).measured for lane in lanes)
-        asked = Asked(self._new_id(), tuple(lane.limit for lane in lanes), tuple(allowed), strict)
+        book.writes += 1
+        asked = Asked(
+            self._new_id(), tuple(lane.limit for lane in lanes), tuple(allowed), strict, book.writes
+        )
         try:
             reply = await self._call(calls, asked)
         except BaseException:
@@ -250,18 +253,16 @@ class RedisLedger:
         book = calls.book
         if not book.knows(asked.id):
             book.apply(Entry(asked.id, "t", calls.latest(), (list(asked.limits),)))
-        self._write(
-            calls,
-            Entry(self._new_id(), "f", calls.latest(), (asked.id,)),
-            [(lane.limit, asked.id, "") for lane in lanes],
-        )
+        entry = Entry(self._new_id(), "f", calls.latest(), (asked.id,))
+        book.apply(entry)
+        self._write(calls, entry, [(lane.limit, asked.id, "") for lane in lanes])
 
     async def _call(
         self, calls: Calls, asked: Asked | None = None, *, bye: bool = False
     ) -> str | tuple[str, float] | None:
         """Call the store; return what became of what was asked, None if it is gone."""
         try:
-            reply, news = await calls.call(asked, bye=bye)
+            reply, news = await calls.call(asked, bye=bye, quiet=bool(self.trouble))
         except (StoreGone, Unsteady, ValueError) as error:
             self._lose(error)
             return None
@@ -294,22 +295,22 @@ class RedisLedger:
 
     def _take_alone(self, calls: Calls, lanes: Lanes, *, cautious: bool) -> _Part | Busy:
         now, book = self._clock.now(), calls.book
-        starts = calls.heard + LEASE + _MARGIN
+        starts = calls.shown + self._terms.patience + LEASE + _MARGIN
         if now < starts:
             return Busy(lanes[0], starts)
         if book.key not in self._alone:
             self._alone.add(book.key)
             for lane in lanes:
                 book.rooms.room(lane, book.now)
-            if book.synced:
-                book.goes_alone(calls.time.latest(starts))
+            stale = now > starts + LEASE
+            book.goes_alone(calls.time.latest(now if stale else starts), stale=stale)
         there = calls.time.earliest(now)
         at, lane = book.due_alone(lanes, there, cautious=cautious)
         if at > there:
             return Busy(lane, max(calls.time.here(at), now + 0.001) if at < math.inf else math.inf)
         entry = Entry(self._new_id(), "t", calls.latest(), ([lane.limit for lane in lanes],))
-        book.apply(entry)
-        book.pending.append(Writing(entry, changes=[(lane.limit, entry.id, "inf") for lane in lanes]))
+        book.take_alone(entry)
+        book.write(Writing(entry, changes=[(lane.limit, entry.id, "inf") for lane in lanes]))
         return self._granted(calls, entry.id, lanes)
 
     def began(self, grant: Grant) -> None:
@@ -360,7 +361,7 @@ class RedisLedger:
         """Hold what an answer says against what all replicas sent before it: that is to be heard first."""
         calls, book = part.calls, part.calls.book
         async with calls.lock:
-            book.pending.append(Writing(entry, refused, changes))
+            book.write(Writing(entry, refused, changes))
             if not self.trouble:
                 await self._call(calls, bye=not self._is_here(book))
             before = self._standing(book, part.lanes)
@@ -467,7 +468,7 @@ class RedisLedger:
         critical: bool = False,
         wake: Callable[[], frozenset[str]] = frozenset,
     ) -> None:
-        calls.book.pending.append(Writing(entry, critical, changes, wake))
+        calls.book.write(Writing(entry, critical, changes, wake))
         if not self.trouble:
             self._flush(calls)
 
@@ -531,7 +532,7 @@ class RedisLedger:
     async def _look(self) -> None:
         wanted = min(self._calls.values(), key=lambda calls: not calls.book.pending, default=self._greeting)
         async with wanted.lock:
-            await self._call(wanted, bye=not self._is_here(wanted.book))
+            await self._call(wanted)
         if not self.trouble:
             for calls in self._calls.values():
                 if calls.book.pending or self._is_here(calls.book):
@@ -556,7 +557,7 @@ class RedisLedger:
         for calls in self._calls.values():
             async with calls.lock:
                 if not self.trouble and (calls.book.pending or self._is_here(calls.book)):
-                    calls.book.pending.append(Writing(Entry(self._new_id(), "l", calls.latest())))
+                    calls.book.write(Writing(Entry(self._new_id(), "l", calls.latest())))
                     await self._call(calls, bye=True)
         await asyncio.gather(*self._writers.values(), *self._listeners, return_exceptions=True)
 

@@ -56,6 +56,7 @@ class Writing:
     critical: bool = False
     changes: list[tuple[str, str, str]] = field(default_factory=list)
     wake: Callable[[], frozenset[str]] = frozenset
+    number: int = 0
 
 
 @dataclass(frozen=True, slots=True)

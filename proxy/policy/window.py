@@ -161,9 +161,11 @@ class SlidingWindow:
         return self.resumption.most == math.inf and not self._foreign.regular
 
     def free_at(self, slot: Slot) -> float:
+        if slot in self._granted:
+            return math.inf
         if slot in self._sent:
             return self._sent[slot] + self._hold
-        return slot.counted + self._hold
+        return slot.counted + self._hold if slot.counted < math.inf else -math.inf
 
     def withhold(self, name: str, count: int, until: float) -> None:
         self._withheld.pop(name, None)
@@ -261,6 +263,7 @@ class SlidingWindow:
             self._settled.remove(slot)
         self._tally.refused(slot)
         slot.left = min(slot.left, now)
+        slot.counted = math.inf
 
     def refund(self, slot: Slot) -> None:
         self._granted.pop(slot, None)

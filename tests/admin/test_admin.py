@@ -131,6 +131,9 @@ async def test_it_is_alive_as_long_as_it_answers(client: Client) -> None:
 async def test_readiness_says_why(client: Client, proxy: Proxy) -> None:
     async with client.get("/readyz") as answer:
         assert (answer.status, await answer.json()) == (200, {"ready": True, "reason": "serving"})
+    proxy.ready = (True, "degraded: the store refuses")
+    async with client.get("/readyz") as answer:
+        assert (answer.status, (await answer.json())["reason"]) == (200, "degraded: the store refuses")
     proxy.ready = (False, "draining")
     async with client.get("/readyz") as answer:
         assert (answer.status, await answer.json()) == (503, {"ready": False, "reason": "draining"})

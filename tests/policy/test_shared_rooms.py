@@ -60,6 +60,11 @@ def test_when_a_slot_comes_free_is_known_as_far_as_it_is() -> None:
     assert room.free_at(slot) == 13.0
     room.settle(slot, 2.5)
     assert (room.free_at(slot), room.hold) == (12.5, 10.0)
+    given_back, refused = room.take(3.0), room.take(3.0)
+    room.refund(given_back)
+    room.sent(refused, 3.0)
+    room.refused(refused, 3.5)
+    assert room.free_at(given_back) == room.free_at(refused) == -math.inf
     at_once = AtOnce(1)
     held = at_once.take(0.0)
     assert at_once.free_at(held) == math.inf
