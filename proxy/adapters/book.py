@@ -227,7 +227,7 @@ class Book:
         return max(times, key=lambda time: time[0])
 
     def _share(self, lane: Lane, now: float) -> float:
-        """Return when one more of ours fits: of what was free, and of what comes free, one in so many is ours.
+        """Return when one more of ours fits: of what was or comes free, one in so many is ours.
 
         Where there are more replicas than slots, one window in so many is.
         """

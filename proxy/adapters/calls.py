@@ -130,7 +130,7 @@ class Calls:
             book.pending = book.pending[len(written) :]
             self.heard, book.synced = self._clock.now(), True
             if reply.status == "ok" and take is not None:
-                book.apply(take)
+                book.hear([take])
             elif reply.status == "busy":
                 limit = self._terms.limits[reply.lane - 1]
                 if book.ahead(limit) is None:
