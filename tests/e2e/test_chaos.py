@@ -137,4 +137,4 @@ async def test_twenty_rounds(tmp_path: Path) -> None:
     )
     assert not refused
     assert not load.lost
-    assert full >= 80
+    assert full >= 97
