@@ -8,6 +8,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from proxy.errors import ErrorClass, Fault
 
@@ -176,8 +177,10 @@ class LifecycleChanged:
     detail: str
 
 
-LEDGER_REASONS = ("refused", "timeout", "lost", "denied", "read_only", "full", "busy", "error")
+LedgerReason = Literal["refused", "timeout", "lost", "denied", "read_only", "full", "busy", "error"]
 """Why a call to the shared store can fail."""
+
+LEDGER_REASONS: tuple[LedgerReason, ...] = get_args(LedgerReason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,9 +193,9 @@ class LedgerChanged:
 
 @dataclass(frozen=True, slots=True)
 class LedgerFailed:
-    """A call to the shared store failed, for one of `LEDGER_REASONS`."""
+    """A call to the shared store failed."""
 
-    reason: str
+    reason: LedgerReason
 
 
 Event = (

@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Callable, Iterable
 
 from proxy.adapters.rooms import Held, Rooms
-from proxy.adapters.wire import Entry, Writing, read_news
+from proxy.adapters.wire import Entry, Writing, read_news, replica_of
 from proxy.policy.foreign import most_likely
 from proxy.policy.limits import Lane, Lanes, LimitTable
 from proxy.policy.window import SlidingWindow
@@ -167,7 +167,7 @@ class Book:
         self._leaves(replica)
         has: dict[Lane, int] = {}
         for id_, held in self.held.items():
-            if id_.partition(":")[0] == replica:
+            if replica_of(id_) == replica:
                 for lane, (room, slot) in zip(held.lanes, held.slots, strict=True):
                     room.sent(slot, now)
                     has[lane] = has.get(lane, 0) + (room.free_at(slot) > now)
@@ -236,10 +236,10 @@ class Book:
         old, mine = list(self._presumed.get(lane, ())), []
         for id_, held in self.held.items():
             if lane in held.lanes:
-                free = room.free_at(held.slots[held.lanes.index(lane)][1])
+                free = room.free_at(held.slot(lane))
                 if id_ in self._alone:
                     mine.append(free)
-                elif id_.partition(":")[0] == self._me:
+                elif replica_of(id_) == self._me:
                     old.append(free)
                 else:
                     old.append(min(free, self._since + self.lasts(lane)))
@@ -270,8 +270,8 @@ class Book:
                 room.resumption.pause(since)
             theirs = 0
             for id_, held in self.held.items():
-                if id_.partition(":")[0] != self._me and lane in held.lanes:
-                    slot = held.slots[held.lanes.index(lane)][1]
+                if replica_of(id_) != self._me and lane in held.lanes:
+                    slot = held.slot(lane)
                     room.sent(slot, since)
                     theirs += slot.taken > self.now - room.hold
             mean = 0.0 if stale else theirs * max(0.0, since - self.now) / room.hold

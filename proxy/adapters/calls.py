@@ -13,7 +13,7 @@ from typing import Any
 
 from proxy.adapters.book import Book
 from proxy.adapters.server_time import ServerTime
-from proxy.adapters.wire import Entry, Reply, Writing
+from proxy.adapters.wire import Entry, Reply, Writing, replica_of
 from proxy.clock import Clock
 
 LEASE = 1.0
@@ -77,6 +77,7 @@ class Calls:
         tag = f"{terms.prefix}:{{{self.book.key}}}"
         names = ("", ":log", ":here", ":lost", ":seen", *(f":of:{limit}" for limit in terms.limits))
         self._keys = [tag + name for name in names]
+        self._index = {limit: number for number, limit in enumerate(terms.limits, 1)}
 
     def latest(self) -> float:
         """Return the latest that it can be by the store's clock."""
@@ -176,11 +177,11 @@ class Calls:
         return {"w": [f"{self._terms.prefix}:wake:{name}" for name in sorted(names)]}
 
     def _changes(self, writing: Writing) -> list[list[Any]]:
-        index = {limit: number for number, limit in enumerate(self._terms.limits, 1)}
+        index = self._index
         return [[index[limit], id_, free] for limit, id_, free in writing.changes if limit in index]
 
     def _asked(self, asked: Asked, take: Entry, waits: dict[str, Entry]) -> dict[str, Any]:
-        index = {limit: number for number, limit in enumerate(self._terms.limits, 1)}
+        index = self._index
         lined = {
             str(index[limit]): [entry.id, entry.payload()]
             for limit, entry in waits.items()
@@ -210,7 +211,7 @@ class Calls:
         return changes
 
     def _own_slots(self) -> list[tuple[str, str, str]]:
-        mine = [id_ for id_ in self.book.held if id_.partition(":")[0] == self._terms.me]
+        mine = [id_ for id_ in self.book.held if replica_of(id_) == self._terms.me]
         return [one for id_ in mine for one in self.slots(id_) if one[2]]
 
     def _write_anew(self, known: set[str]) -> list[str]:

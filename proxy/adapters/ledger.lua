@@ -124,7 +124,7 @@ if take then
       local key = KEYS[FIRST + one[1]]
       redis.call('ZREMRANGEBYSCORE', key, '-inf', text(now))
       local count = redis.call('ZCARD', key)
-      if count >= one[2] and not redis.call('ZSCORE', key, take.i) then
+      if count >= one[2] then
         local comes = now -- it is closed for a reason that the replica knows
         if one[2] >= 0 then
           local first = count - one[2]

@@ -5,7 +5,7 @@ All lanes of a request are decided together: a slot is taken in each of them, or
 
 from collections.abc import Callable, Iterable, Mapping
 
-from proxy.adapters.rooms import Held, Room, Rooms
+from proxy.adapters.rooms import Held, Room, Rooms, Unguarded
 from proxy.clock import Clock
 from proxy.policy.limits import Lane, Lanes, LimitTable
 from proxy.policy.memory import Memory
@@ -14,7 +14,7 @@ from proxy.policy.room import Slot
 from proxy.turn import Busy, Freed, Grant, LaneState, Learned, News
 
 
-class LocalLedger:
+class LocalLedger(Unguarded):
     """Keep the rooms (`rooms.py`) by this process' clock."""
 
     def __init__(
@@ -78,15 +78,6 @@ class LocalLedger:
     async def pause(self, lane: Lane, seconds: float) -> None:
         now = self._clock.now()
         self._rooms.room(lane, now).resumption.pause(now + seconds)
-
-    def judged(self, grant: Grant, *, failed: bool, retry_after: float | None = None) -> None:
-        """Change nothing: what the upstream refuses or counts is no failure."""
-
-    def probes(self, grant: Grant) -> bool:
-        return False
-
-    def is_broken(self, lanes: Lanes) -> bool:
-        return False
 
     def capacity(self, lane: Lane) -> int:
         return self._rooms.room(lane, self._clock.now()).capacity

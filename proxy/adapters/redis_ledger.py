@@ -7,15 +7,17 @@ else is known of a limit (others' use, pauses, probes, its size) each replica wo
 
 import asyncio
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from proxy.adapters.book import Book
 from proxy.adapters.calls import LEASE, NOT_NOW, Asked, Calls, Run, Terms, Unsteady
-from proxy.adapters.rooms import Rooms
+from proxy.adapters.rooms import Rooms, Unguarded
 from proxy.adapters.store_gone import StoreGone
 from proxy.adapters.wire import Entry, Writing, write_news
 from proxy.clock import Clock
+from proxy.events import LedgerReason
 from proxy.policy.limits import Lane, Lanes, LimitTable
 from proxy.policy.outlook import Outlook
 from proxy.policy.window import SlidingWindow
@@ -77,10 +79,10 @@ class Ways:
     prefix: str
     patience: float
     changed: Callable[[bool, str], None]
-    failed: Callable[[str], None]
+    failed: Callable[[LedgerReason], None]
 
 
-class RedisLedger:
+class RedisLedger(Unguarded):
     """Spend from a budget that is shared, by `assumed` replicas as long as none was heard of."""
 
     def __init__(
@@ -200,11 +202,7 @@ class RedisLedger:
         if at == math.inf:
             at = now + _UNTOLD
             if isinstance(room, SlidingWindow) and room.measured and book.held:
-                taken = (
-                    held.slots[held.lanes.index(lane)][1].taken
-                    for held in book.held.values()
-                    if lane in held.lanes
-                )
+                taken = (held.slot(lane).taken for held in book.held.values() if lane in held.lanes)
                 oldest = min(taken, default=book.now)
                 at = max(now + 0.1, min(calls.time.here(oldest + room.hold), now + room.hold))
         self._due[book.key] = max(self._due.get(book.key, now), at)
@@ -253,9 +251,7 @@ class RedisLedger:
         book = calls.book
         if not book.knows(asked.id):
             book.apply(Entry(asked.id, "t", calls.latest(), (list(asked.limits),)))
-        entry = Entry(self._new_id(), "f", calls.latest(), (asked.id,))
-        book.apply(entry)
-        self._write(calls, entry, [(lane.limit, asked.id, "") for lane in lanes])
+        self._note(calls, "f", (asked.id,), _freed_now(asked.id, lanes))
 
     async def _call(
         self, calls: Calls, asked: Asked | None = None, *, bye: bool = False
@@ -395,8 +391,7 @@ class RedisLedger:
     def _close(self, part: _Part) -> None:
         """Forget a part of which nothing is left to tell."""
         held = part.calls.book.held.get(part.id)
-        at_once = held is not None and any(not isinstance(room, SlidingWindow) for room, _ in held.slots)
-        if (part.settled or part.told) and (part.ended or not at_once):
+        if (part.settled or part.told) and (part.ended or held is None or not held.at_once):
             self._open.pop(part.id, None)
 
     def _give_back(self, parts: Iterable[_Part]) -> None:
@@ -404,12 +399,7 @@ class RedisLedger:
             if part.id in self._open:
                 del self._open[part.id]
                 part.settled = part.ended = True
-                calls = part.calls
-                entry = Entry(self._new_id(), "f", calls.latest(), (part.id,))
-                calls.book.apply(entry)
-                limits = [lane.limit for lane in part.lanes]
-                changes = [(limit, part.id, "") for limit in limits]
-                self._write(calls, entry, changes, wake=self._others(calls.book, limits))
+                self._freed_by("f", part, part.lanes)
 
     async def refund(self, grant: Grant) -> None:
         self._give_back(_parts(grant))
@@ -426,23 +416,15 @@ class RedisLedger:
 
     def _release(self, part: _Part) -> None:
         part.ended = True
-        calls, book = part.calls, part.calls.book
-        held = book.held.get(part.id)
-        at_once = (
-            [
-                lane.limit
-                for lane, (room, _) in zip(held.lanes, held.slots, strict=True)
-                if not isinstance(room, SlidingWindow)
-            ]
-            if held is not None
-            else []
-        )
-        if at_once:
-            entry = Entry(self._new_id(), "r", calls.latest(), (part.id,))
-            book.apply(entry)
-            changes = [(limit, part.id, "") for limit in at_once]
-            self._write(calls, entry, changes, wake=self._others(book, at_once))
+        held = part.calls.book.held.get(part.id)
+        if held is not None and held.at_once:
+            self._freed_by("r", part, held.at_once)
         self._close(part)
+
+    def _freed_by(self, kind: str, part: _Part, lanes: Sequence[Lane]) -> None:
+        """Note what gives slots back at once, and wake who is first in line for them."""
+        wake = self._others(part.calls.book, [lane.limit for lane in lanes])
+        self._note(part.calls, kind, (part.id,), _freed_now(part.id, lanes), wake=wake)
 
     def _tell_sent(self, part: _Part) -> None:
         part.told = True
@@ -455,9 +437,22 @@ class RedisLedger:
 
     async def pause(self, lane: Lane, seconds: float) -> None:
         calls = self._of(lane.key)
-        entry = Entry(self._new_id(), "p", calls.latest(), (lane.limit, seconds))
+        self._note(calls, "p", (lane.limit, seconds), [], critical=True, wake=self._others(calls.book))
+
+    def _note(
+        self,
+        calls: Calls,
+        kind: str,
+        rest: tuple[Any, ...],
+        changes: list[tuple[str, str, str]],
+        *,
+        critical: bool = False,
+        wake: Callable[[], frozenset[str]] = frozenset,
+    ) -> None:
+        """Note something that happens now, here and for the others."""
+        entry = Entry(self._new_id(), kind, calls.latest(), rest)
         calls.book.apply(entry)
-        self._write(calls, entry, [], critical=True, wake=self._others(calls.book))
+        self._write(calls, entry, changes, critical=critical, wake=wake)
 
     def _write(
         self,
@@ -511,9 +506,7 @@ class RedisLedger:
         for key, calls in list(self._calls.items()):
             book = calls.book
             if self._waits(book) and now > self._due.get(key, now) + _GRACE:
-                entry = Entry(self._new_id(), "l", calls.latest())
-                book.apply(entry)
-                self._write(calls, entry, [], wake=self._others(book, list(book.lines)))
+                self._note(calls, "l", (), [], wake=self._others(book, list(book.lines)))
             elif self._is_here(book) and now > calls.heard + 0.4 * LEASE:
                 async with calls.lock:
                     if not self.trouble:
@@ -561,15 +554,6 @@ class RedisLedger:
                     await self._call(calls, bye=True)
         await asyncio.gather(*self._writers.values(), *self._listeners, return_exceptions=True)
 
-    def judged(self, grant: Grant, *, failed: bool, retry_after: float | None = None) -> None:
-        """Change nothing: what the upstream refuses or counts is no failure."""
-
-    def probes(self, grant: Grant) -> bool:
-        return False
-
-    def is_broken(self, lanes: Lanes) -> bool:
-        return False
-
     def capacity(self, lane: Lane) -> int:
         book = self._of(lane.key).book
         return book.rooms.room(lane, book.now).capacity
@@ -589,3 +573,8 @@ class RedisLedger:
 def _parts(grant: Grant) -> tuple[_Part, ...]:
     assert isinstance(grant, SharedGrant)
     return grant.parts
+
+
+def _freed_now(id_: str, lanes: Iterable[Lane]) -> list[tuple[str, str, str]]:
+    """Return what it means for the store that slots are given back."""
+    return [(lane.limit, id_, "") for lane in lanes]

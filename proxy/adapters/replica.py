@@ -10,6 +10,7 @@ from proxy.adapters.store import Store
 from proxy.clock import Clock
 from proxy.config import Upstream
 from proxy.config_redis import Redis
+from proxy.events import LedgerReason
 from proxy.policy.limits import LimitTable
 
 _TEND = 0.1
@@ -32,7 +33,7 @@ class Replica:
         probe: bool,
         password: Callable[[], str] | None,
         changed: Callable[[bool, str], None],
-        failed: Callable[[str], None],
+        failed: Callable[[LedgerReason], None],
     ) -> None:
         me = secrets.token_hex(_NAME)
         self._store = Store(

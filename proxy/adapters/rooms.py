@@ -12,7 +12,7 @@ from proxy.policy.limits import Lane, Lanes, LimitTable
 from proxy.policy.memory import Memory
 from proxy.policy.room import Slot
 from proxy.policy.window import SlidingWindow
-from proxy.turn import LaneState, Learned, News
+from proxy.turn import Grant, LaneState, Learned, News
 
 Room = SlidingWindow | AtOnce
 
@@ -27,6 +27,16 @@ class Held:
     def __init__(self, lanes: Lanes, slots: tuple[tuple[Room, Slot], ...]) -> None:
         self.lanes = lanes
         self.slots = slots
+
+    def slot(self, lane: Lane) -> Slot:
+        """Return the slot in one of its lanes."""
+        return self.slots[self.lanes.index(lane)][1]
+
+    @property
+    def at_once(self) -> list[Lane]:
+        """The lanes in which it is held until its end."""
+        rooms = (room for room, _ in self.slots)
+        return [lane for lane, room in zip(self.lanes, rooms, strict=True) if isinstance(room, AtOnce)]
 
 
 class Rooms:
@@ -144,3 +154,16 @@ class Rooms:
         for lane, memory in memories.items():
             if lane in self:
                 self.room(lane, now).remember(memory, now)
+
+
+class Unguarded:
+    """What a ledger that only counts says of failures: what the upstream refuses or counts is none."""
+
+    def judged(self, grant: Grant, *, failed: bool, retry_after: float | None = None) -> None:
+        """Change nothing."""
+
+    def probes(self, grant: Grant) -> bool:
+        return False
+
+    def is_broken(self, lanes: Lanes) -> bool:
+        return False

@@ -10,8 +10,8 @@ import ssl
 
 from redis import exceptions as said
 
-from proxy.adapters.store_gone import Reason
 from proxy.adapters.store_gone import StoreGone as StoreGone
+from proxy.events import LedgerReason as Reason
 
 _LOGIN = "check redis.username and redis.password_file."
 _RULES = (

@@ -21,6 +21,11 @@ from proxy.policy.limits import Lane
 from proxy.turn import News
 
 
+def replica_of(id_: str) -> str:
+    """Return who wrote the entry of that id."""
+    return id_.partition(":")[0]
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """Something that happened; `rest` is what its kind needs."""
@@ -33,7 +38,7 @@ class Entry:
     @property
     def replica(self) -> str:
         """Who wrote it."""
-        return self.id.partition(":")[0]
+        return replica_of(self.id)
 
     @classmethod
     def read(cls, payload: str) -> "Entry":

@@ -11,6 +11,7 @@ from proxy.policy.feedback import Quota
 from proxy.policy.memory import Memory
 from proxy.policy.outlook import Outlook, Typical
 from proxy.policy.room import Resumption, Slot
+from proxy.policy.withheld import Withheld
 
 
 class AtOnce:
@@ -25,7 +26,7 @@ class AtOnce:
         self._shrunk_at = -math.inf
         self._held: set[Slot] = set()
         self._until_released = Typical()
-        self._withheld: dict[str, tuple[int, float]] = {}
+        self._withheld = Withheld()
 
     def __repr__(self) -> str:
         return f"<AtOnce {len(self._held)} of {self.capacity} (at most {self._size})>"
@@ -41,13 +42,11 @@ class AtOnce:
 
     def ready_at(self, now: float, *, cautious: bool = False, ahead: int = 0) -> float:
         # Not one as a probe: it may be an upload of minutes, and that fewer go has been seen to.
-        held = len(self._held) + ahead
-        if held + sum(count for count, until in self._withheld.values() if until > now) < self.capacity:
+        self._withheld.advance(now)
+        returns = self._withheld.releases()
+        missing = len(self._held) + ahead + len(returns) - self.capacity
+        if missing < 0:
             return max(now, self.resumption.paused_until)
-        returns = sorted(
-            until for count, until in self._withheld.values() if until > now for _ in range(count)
-        )
-        missing = held + len(returns) - self.capacity
         return max(returns[missing], self.resumption.paused_until) if missing < len(returns) else math.inf
 
     def allowed(self, now: float, *, cautious: bool = False) -> int:
@@ -59,9 +58,7 @@ class AtOnce:
         return math.inf if slot in self._held else -math.inf
 
     def withhold(self, name: str, count: int, until: float) -> None:
-        self._withheld.pop(name, None)
-        if count > 0:
-            self._withheld[name] = count, until
+        self._withheld.withhold(name, count, until)
 
     def outlook(self, now: float) -> Outlook:
         """Return when its slots can be expected back: when what holds them takes as long as others did."""

@@ -27,6 +27,7 @@ from proxy.policy.outlook import Outlook, Typical
 from proxy.policy.room import Resumption, Slot
 from proxy.policy.sharing import Sharing
 from proxy.policy.tally import Tally
+from proxy.policy.withheld import Withheld
 
 
 class SlidingWindow:
@@ -57,7 +58,7 @@ class SlidingWindow:
         self._tally = Tally()
         self._foreign = Foreign(per)
         self._sharing = Sharing(self._foreign)
-        self._withheld: dict[str, tuple[int, float]] = {}
+        self._withheld = Withheld()
         self._until_settled = Typical()
         self._told: int | None = None
         self._told_at = -math.inf
@@ -119,8 +120,7 @@ class SlidingWindow:
             self._settle(slot, counted_by)
         while self._settled and self._settled[0].counted + self._hold <= now:
             self._settled.popleft()
-        for name in [name for name, (_, until) in self._withheld.items() if until <= now]:
-            del self._withheld[name]
+        self._withheld.advance(now)
         self._foreign.advance(now)
 
     def _settle(self, slot: Slot, counted: float) -> None:
@@ -136,7 +136,7 @@ class SlidingWindow:
         return len(self._granted) + len(self._sent)
 
     def _own(self) -> int:
-        return self._under_way() + len(self._settled) + sum(count for count, _ in self._withheld.values())
+        return self._under_way() + len(self._settled) + len(self._withheld)
 
     def ready_at(self, now: float, *, cautious: bool = False, ahead: int = 0) -> float:
         self._advance(now)
@@ -168,9 +168,7 @@ class SlidingWindow:
         return slot.counted + self._hold if slot.counted < math.inf else -math.inf
 
     def withhold(self, name: str, count: int, until: float) -> None:
-        self._withheld.pop(name, None)
-        if count > 0:
-            self._withheld[name] = count, until
+        self._withheld.withhold(name, count, until)
 
     def _open_at(self, now: float) -> float:
         """Return when few enough are under way; one of which nothing is heard for `transit` is no longer."""
@@ -185,7 +183,7 @@ class SlidingWindow:
         held = self._own() + len(self._foreign) + ahead
         if self._fits(held, now, risk):
             return now
-        for at in heapq.merge(self._releases(), self._foreign.releases(), self._returns()):
+        for at in heapq.merge(self._releases(), self._foreign.releases(), self._withheld.releases()):
             held -= 1
             if self._fits(held, at, risk):
                 return at
@@ -202,10 +200,6 @@ class SlidingWindow:
         sent = (counted_by + self._hold for counted_by in self._sent.values())
         return itertools.chain(settled, sent)
 
-    def _returns(self) -> list[float]:
-        """Return when what is withheld comes free, in order."""
-        return sorted(until for count, until in self._withheld.values() for _ in range(count))
-
     def outlook(self, now: float) -> Outlook:
         """Return when its slots can be expected back.
 
@@ -219,7 +213,7 @@ class SlidingWindow:
             for slot, counted_by in self._sent.items()
         ]
         releases += [max(slot.taken + lag, now) + self._hold for slot in self._granted]
-        releases += self._returns()
+        releases += self._withheld.releases()
         releases += self._foreign.releases()[: max(0, len(self._foreign) - self._foreign.regular)]
         lasting = self._sharing.lasting(self._size)
         return Outlook(lasting, lag + self._hold, releases, self.resumption.paused_until)

@@ -7,11 +7,9 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import aiohttp
-
 from tests.e2e import programs
 
-SECRET = "a secret of the fleet, long enough".replace(" ", "-")
+SECRET = "a-secret-of-the-fleet,-long-enough"
 
 
 class Replica:
@@ -74,14 +72,6 @@ async def fleet(
         yield replicas
     finally:
         await asyncio.gather(*(replica.stop() for replica in replicas))
-
-
-async def metric(session: aiohttp.ClientSession, replica: Replica, name: str) -> float:
-    """Return a series without labels."""
-    async with session.get(f"{replica.admin}/metrics") as answer:
-        lines = (await answer.text()).splitlines()
-    (value,) = (line.split()[1] for line in lines if line.startswith(f"avala_proxy_{name} "))
-    return float(value)
 
 
 def jain(counts: Sequence[float]) -> float:
