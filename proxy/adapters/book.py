@@ -51,6 +51,7 @@ class Book:
         self.rooms = self._make()
         self.held: dict[str, Held] = {}
         self.lines: dict[str, dict[str, None]] = {}
+        self._early: dict[str, list[Entry]] = {}
         self.now = -math.inf
 
     def configure(self, limits: LimitTable, *, horizon: float, transit: float, clock_drift: float) -> None:
@@ -112,7 +113,9 @@ class Book:
         learned = Learned()
         if entry.kind in _OF_A_TAKE:
             if (held := self.held.get(entry.rest[0])) is not None:
-                learned = self._goes_on(entry.kind, held, entry, now)
+                learned = self._goes_on(held, entry, now)
+            elif not self.knows(entry.rest[0]):  # who writes it anew need not be who knows of the take
+                self._early.setdefault(entry.rest[0], []).append(entry)
         else:
             self._begins(entry, now)
         self._forget(now)
@@ -125,6 +128,8 @@ class Book:
                 self.held[entry.id] = self.rooms.take(lanes, now)
                 for limit in entry.rest[0]:
                     self._goes_to_the_end(limit, entry.replica)
+                for early in self._early.pop(entry.id, ()):
+                    self._goes_on(self.held[entry.id], early, now)
             case "w":
                 self.lines.setdefault(entry.rest[0], {}).setdefault(entry.replica)
             case "p":
@@ -139,7 +144,8 @@ class Book:
                 for lane in self.rooms.lanes():
                     self.rooms.room(lane, now).withhold(entry.replica, 0, now)
 
-    def _goes_on(self, kind: str, held: Held, entry: Entry, now: float) -> Learned:
+    def _goes_on(self, held: Held, entry: Entry, now: float) -> Learned:
+        kind = entry.kind
         for room, slot in held.slots:
             if kind == "f":
                 room.refund(slot)
@@ -196,6 +202,8 @@ class Book:
             if oldest.at > now - self._horizon:
                 break
             del self._known[oldest.id]
+            if oldest.kind in _OF_A_TAKE:
+                self._early.pop(oldest.rest[0], None)
             if (held := self.held.get(oldest.id)) is not None and all(
                 room.free_at(slot) <= now for room, slot in held.slots
             ):
@@ -229,28 +237,29 @@ class Book:
     def _share(self, lane: Lane, now: float) -> float:
         """Return when one more of ours fits: of what was or comes free, one in so many is ours.
 
-        Where there are more replicas than slots, one window in so many is.
+        With what we held before, it is never more than others withhold. Where there are more replicas than
+        slots, one window in so many is ours.
         """
         room = self.rooms.room(lane, now)
         size, among = room.allowed(now), max(1, self.replicas)
-        old, mine = list(self._presumed.get(lane, ())), []
+        theirs, ours, alone = list(self._presumed.get(lane, ())), [], []
         for id_, held in self.held.items():
             if lane in held.lanes:
                 free = room.free_at(held.slot(lane))
                 if id_ in self._alone:
-                    mine.append(free)
+                    alone.append(free)
                 elif replica_of(id_) == self._me:
-                    old.append(free)
+                    ours.append(free)
                 else:
-                    old.append(min(free, self._since + self.lasts(lane)))
+                    theirs.append(min(free, self._since + self.lasts(lane)))
         rounds = -(-among // max(1, size))
         if rounds > 1:
             among, hold = max(1, size), self.lasts(lane)
-            mine = [free + (rounds - 1) * hold for free in mine]
-            old.append(self._since + zlib.crc32(self._me.encode()) % rounds * hold)
-        for at in sorted({now, *(free for free in (*old, *mine) if free > now)}):
-            taken = sum(free > at for free in old)
-            if (size - taken) // among > sum(free > at for free in mine):
+            alone = [free + (rounds - 1) * hold for free in alone]
+            theirs.append(self._since + zlib.crc32(self._me.encode()) % rounds * hold)
+        for at in sorted({now, *(free for free in (*theirs, *ours, *alone) if free > now)}):
+            others, before, mine = (sum(free > at for free in frees) for frees in (theirs, ours, alone))
+            if (size - others - before) // among > mine and before + mine < max(1, size // among):
                 return at
         return math.inf
 

@@ -81,7 +81,7 @@ end
 -- Of whom nothing is heard may be spending its share: that much is withheld for a window.
 for _, silent in ipairs(redis.call('ZRANGEBYSCORE', here, '-inf', now - a.l, 'LIMIT', 0, 16)) do
   redis.call('ZREM', here, silent)
-  if silent ~= a.m then
+  if silent ~= a.m or a.z then
     redis.call('HSET', lost, silent, text(now))
     for key = FIRST + 1, #KEYS do
       local part, till = a.p[key - FIRST][1], now + a.p[key - FIRST][2]

@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import random
 import time
+from collections import Counter
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -31,7 +32,7 @@ class Load:
         self._replicas = replicas
         self._numbers = itertools.count()
         self.down: set[Replica] = set()
-        self.kills = 0
+        self.kills: Counter[Replica] = Counter()
         self.answered = 0
         self.lost: list[str] = []
         self.over = False
@@ -40,7 +41,7 @@ class Load:
         while not self.over:
             replica = self._replicas[number % REPLICAS]
             url = f"{replica.url}/api/v1/datasets/?limit=1&n={next(self._numbers)}"
-            kills = self.kills
+            kills, down = self.kills[replica], replica in self.down
             try:
                 timeout = aiohttp.ClientTimeout(total=60)
                 async with self._session.get(
@@ -51,7 +52,7 @@ class Load:
                     else:
                         self.lost.append(f"{answer.status} {await answer.text()}")
             except aiohttp.ClientError as error:
-                if replica not in self.down and self.kills == kills:
+                if not down and self.kills[replica] == kills:
                     self.lost.append(repr(error))
                 await asyncio.sleep(0.2)
             except TimeoutError:
@@ -69,7 +70,7 @@ async def trouble(
     match kind:
         case "kill":
             replica = chance.choice(replicas)
-            load.kills += 1
+            load.kills[replica] += 1
             load.down.add(replica)
             await replica.kill()
             await asyncio.sleep(chance.uniform(0.0, 2.0))
