@@ -1,11 +1,18 @@
 """A real Valkey in virtual time: the shipped script is carried out there, but for its clock.
 
-The store can be cut off, lose everything, and have its clock set.
+The store can be cut off, lose everything, break connections, stand still, and have its clock set. On demand
+it takes one call after the other, and each takes as long as it did: so a queue builds up, as at a server of
+one thread.
 """
 
 import asyncio
+import json
+from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from importlib import resources
+from typing import Any
 
 import redis
 
@@ -16,23 +23,52 @@ from proxy.policy.limits import LimitTable
 from proxy.virtual import VirtualClock
 
 PATIENCE = 0.2
+"""Seconds after which a call is given up: `redis.timeout`, as it is by default."""
+
 SCRIPT = resources.files("proxy.adapters").joinpath("ledger.lua").read_text()
 _TIME = "redis.call('TIME')"
+_PUBLISH = "redis.call('PUBLISH', channel, a.g)"
+_MEASURED = """
+local began, woken = os.clock(), {}
+local function carry_out()
+%s
+end
+local answer = carry_out()
+return {answer, string.format('%%.0f', (os.clock() - began) * 1e6), woken}
+"""
+
+
+@dataclass(slots=True)
+class Counted:
+    """What a store did: calls by answer, seconds in the script, bytes, wake-ups, and how long calls took."""
+
+    calls: Counter[str] = field(default_factory=Counter)
+    script: float = 0.0
+    received: int = 0
+    sent: int = 0
+    woken: int = 0
+    late: int = 0
+    took: list[float] = field(default_factory=list)
 
 
 class VirtualStore:
     """Carry out calls at `url`; each way takes what `way` draws (seconds).
 
-    A call that was given up is carried out all the same. One whose connection breaks is made once more, as the
-    proxy does.
+    A call that was given up is carried out all the same. One whose connection breaks is made once more, as
+    the proxy does. With `around`, calls wait for each other, and take that many seconds beside the script's.
     """
 
-    def __init__(self, url: str, way: Callable[[], float] = lambda: 0.0) -> None:
-        assert SCRIPT.count(_TIME) == 1
+    def __init__(
+        self, url: str, way: Callable[[], float] = lambda: 0.0, *, around: float | None = None
+    ) -> None:
+        assert SCRIPT.count(_TIME) == SCRIPT.count(_PUBLISH) == 1
+        script = SCRIPT.replace(_TIME, "{ARGV[2], ARGV[3]}").replace(_PUBLISH, "woken[#woken + 1] = channel")
         self._client = redis.Redis.from_url(url)
-        self._script = self._client.register_script(SCRIPT.replace(_TIME, "{ARGV[2], ARGV[3]}"))
+        self._script = self._client.register_script(_MEASURED % script)
         self._client.flushall()
         self._clock = VirtualClock()
+        self._around = around
+        self._turn = nullcontext() if around is None else asyncio.Lock()
         self._under_way: set[asyncio.Task[bytes]] = set()
         self.way = way
         self.jumped = 0.0
@@ -41,20 +77,24 @@ class VirtualStore:
         self.refuses = False
         self.thawed = asyncio.Event()
         self.thawed.set()
-        self.calls = 0
+        self.counted = Counted()
         self.heard: dict[str, Callable[[bytes], None]] = {}
 
     async def run(self, me: str, keys: Sequence[str], args: Sequence[bytes | str]) -> bytes:
         """Carry out one call of a replica."""
+        began = self._clock.now()
         task = asyncio.create_task(self._call(me, keys, args))
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
         try:
             async with asyncio.timeout(PATIENCE):
-                return await asyncio.shield(task)
+                answer = await asyncio.shield(task)
         except TimeoutError:
+            self.counted.late += 1
             task.add_done_callback(lambda done: done.cancelled() or done.exception())
             raise StoreGone("timeout", "the store does not answer") from None
+        self.counted.took.append(self._clock.now() - began)
+        return answer
 
     async def _call(self, me: str, keys: Sequence[str], args: Sequence[bytes | str]) -> bytes:
         for _ in range(2):
@@ -67,28 +107,33 @@ class VirtualStore:
             if self.breaks():
                 continue
             await self.thawed.wait()
-            answer = self._carry_out(keys, args)
+            async with self._turn:
+                answer, took = self._carry_out(keys, args)
+                if self._around is not None:
+                    await asyncio.sleep(took + self._around)
             if self.breaks():
                 continue
             await asyncio.sleep(self.way())
             return answer
         raise StoreGone("lost", "the connection broke")
 
-    def _carry_out(self, keys: Sequence[str], args: Sequence[bytes | str]) -> bytes:
+    def _carry_out(self, keys: Sequence[str], args: Sequence[bytes | str]) -> tuple[bytes, float]:
         now = self._clock.wall() + self.jumped
-        self.calls += 1
-        pubsub = self._client.pubsub()  # type: ignore[no-untyped-call]
-        pubsub.psubscribe("*")
-        pubsub.get_message(timeout=1.0)
-        answer = self._script(keys=list(keys), args=[*args, f"{int(now)}", f"{int(now % 1 * 1e6)}"])
-        while (message := pubsub.get_message()) is not None:
-            if message["type"] == "pmessage":
-                heard = self.heard.get(message["channel"].decode().rpartition(":")[2])
-                if heard is not None:
-                    asyncio.get_running_loop().call_later(self.way(), heard, message["data"])
-        pubsub.close()
+        said: Any = self._script(keys=list(keys), args=[*args, f"{int(now)}", f"{int(now % 1 * 1e6)}"])
+        answer, microseconds, woken = said
         assert isinstance(answer, bytes)
-        return answer
+        took, counted = int(microseconds) / 1e6, self.counted
+        counted.calls[json.loads(answer)[0]] += 1
+        counted.script += took
+        counted.received += on_the_wire("EVALSHA", "0" * 40, str(len(keys)), *keys, *args)
+        counted.sent += len(answer) + len(str(len(answer))) + 5
+        counted.woken += len(woken)
+        for channel in woken:
+            heard = self.heard.get(channel.decode().rpartition(":")[2])
+            if heard is not None:
+                about = json.loads(args[0])["g"].encode()
+                asyncio.get_running_loop().call_later(self.way(), heard, about)
+        return answer, took
 
     def forget(self) -> None:
         """Lose everything."""
@@ -97,6 +142,11 @@ class VirtualStore:
     def close(self) -> None:
         """Let go of the server."""
         self._client.close()
+
+
+def on_the_wire(*parts: bytes | str) -> int:
+    """Return how many bytes a command of these parts is (RESP: an array of bulk strings)."""
+    return sum(len(part) + len(str(len(part))) + 5 for part in parts) + len(str(len(parts))) + 3
 
 
 def replica(

@@ -58,13 +58,13 @@ class Replica:
 
 @asynccontextmanager
 async def fleet(
-    tmp_path: Path, upstream: str, limits: str, stores: Sequence[str]
+    tmp_path: Path, upstream: str, limits: str, stores: Sequence[str], redis: str = ""
 ) -> AsyncIterator[list[Replica]]:
-    """Run a proxy for each URL of a store."""
+    """Run a proxy for each URL of a store; `redis` is what else stands in that section."""
     replicas = []
     try:
         for number, store in enumerate(stores):
-            shared = f'[redis]\nurl = "{store}"\nsecret = "{SECRET}"\nreplicas = {len(stores)}\n'
+            shared = f'[redis]\nurl = "{store}"\nsecret = "{SECRET}"\nreplicas = {len(stores)}\n{redis}'
             options = '[log]\nformat = "json"\n[listen]\ngrace = 1.0\n[coalescing]\nenabled = false\n'
             replica = Replica(tmp_path / f"replica{number}", upstream, limits + options + shared)
             replicas.append(replica)
@@ -72,8 +72,3 @@ async def fleet(
         yield replicas
     finally:
         await asyncio.gather(*(replica.stop() for replica in replicas))
-
-
-def jain(counts: Sequence[float]) -> float:
-    """Return Jain's index of fairness: 1 if all have the same."""
-    return float(sum(counts) ** 2 / (len(counts) * sum(count**2 for count in counts)))

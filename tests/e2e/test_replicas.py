@@ -12,9 +12,10 @@ import pytest
 
 from proxy.demo import best_possible
 from tests.e2e import programs
-from tests.e2e.fleet import SECRET, fleet, jain
+from tests.e2e.fleet import SECRET, fleet
 from tests.e2e.test_goodput import Stalls
 from tests.servers import Kind, StoreServer, start_store
+from tests.virtual_fleet import jain
 
 pytestmark = [pytest.mark.wallclock, pytest.mark.timeout(180)]
 

@@ -1,0 +1,1 @@
+"""What is measured beside the tests: figures to plan by, too slow to be taken each time."""
