@@ -7,6 +7,7 @@ one thread.
 
 import asyncio
 import json
+import random
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -176,6 +177,7 @@ def replica(
             PATIENCE,
             changed,
             lambda reason: None,
+            random.Random(me).random,
         ),
         clock,
         transit=transit,

@@ -8,6 +8,7 @@ import math
 import zlib
 from collections.abc import Callable, Iterable
 
+from proxy.adapters.lines import Lines
 from proxy.adapters.rooms import Held, Rooms
 from proxy.adapters.wire import Entry, Writing, read_news, replica_of
 from proxy.policy.foreign import most_likely
@@ -20,6 +21,12 @@ _LATE = 1.0
 
 _OF_A_TAKE = frozenset("snfr")
 """Kinds of entries that say what became of a slot that was taken."""
+
+_COURTESY = 2.0
+"""Seconds that who has room lets those go first who are ahead in line and do not go."""
+
+_ONE_BY_ONE = 0.01
+"""Seconds between those who have waited for so long."""
 
 AT_ONCE = 30.0
 """Seconds after which "at once" slots of a replica that is silent are given to others."""
@@ -44,13 +51,14 @@ class Book:
         self._since = -math.inf
         self._presumed: dict[Lane, list[float]] = {}
         self._alone: set[str] = set()
+        self._open_since: dict[Lane, float] = {}
         self.writes = 0
         self._reset()
 
     def _reset(self) -> None:
         self.rooms = self._make()
         self.held: dict[str, Held] = {}
-        self.lines: dict[str, dict[str, None]] = {}
+        self.lines = Lines()
         self._early: dict[str, list[Entry]] = {}
         self.now = -math.inf
 
@@ -126,20 +134,21 @@ class Book:
             case "t":
                 lanes = tuple(lane for lane in map(self.lane, entry.rest[0]) if lane in self.rooms)
                 self.held[entry.id] = self.rooms.take(lanes, now)
-                for limit in entry.rest[0]:
-                    self._goes_to_the_end(limit, entry.replica)
+                self.lines.served(entry.replica, entry.rest[0], entry.at)
                 for early in self._early.pop(entry.id, ()):
                     self._goes_on(self.held[entry.id], early, now)
             case "w":
-                self.lines.setdefault(entry.rest[0], {}).setdefault(entry.replica)
+                limit, instead_of = entry.rest
+                self.lines.joins(entry.replica, limit, instead_of, entry.at)
             case "p":
                 if (lane := self.lane(entry.rest[0])) in self.rooms:
                     self.rooms.room(lane, now).resumption.pause(now + entry.rest[1])
             case "l":
-                self._leaves(entry.replica)
+                self.lines.leaves(entry.replica)
             case "x":
                 if entry.rest[0] != self._me:  # what ours are doing is known
-                    self._silent(entry.rest[0], now)
+                    silent, among = entry.rest
+                    self._silent(silent, among, now)
             case "b":
                 for lane in self.rooms.lanes():
                     self.rooms.room(lane, now).withhold(entry.replica, 0, now)
@@ -158,19 +167,12 @@ class Book:
             return self.rooms.settle(held, read_news(entry.rest[3], self.key), now)
         return Learned()
 
-    def _goes_to_the_end(self, limit: str, replica: str) -> None:
-        line = self.lines.get(limit, {})
-        if replica in line:
-            del line[replica]
-            line[replica] = None
+    def _silent(self, replica: str, among: int, now: float) -> None:
+        """Take what a silent replica had under way as sent; withhold what more it may be spending alone.
 
-    def _leaves(self, replica: str) -> None:
-        for line in self.lines.values():
-            line.pop(replica, None)
-
-    def _silent(self, replica: str, now: float) -> None:
-        """Take what a silent replica had under way as sent; withhold what more it may be spending alone."""
-        self._leaves(replica)
+        It was told that there are `among`.
+        """
+        self.lines.leaves(replica)
         has: dict[Lane, int] = {}
         for id_, held in self.held.items():
             if replica_of(id_) == replica:
@@ -179,7 +181,7 @@ class Book:
                     has[lane] = has.get(lane, 0) + (room.free_at(slot) > now)
         for lane in self.rooms.lanes():
             room = self.rooms.room(lane, now)
-            more = self.part(lane) - has.get(lane, 0)
+            more = max(1, room.capacity // among) - has.get(lane, 0)
             room.withhold(replica, more, now + self.lasts(lane))
 
     def counted(self, lane: Lane, left: float, now: float) -> float | None:
@@ -187,9 +189,9 @@ class Book:
         room = self.rooms.room(lane, self.now)
         return min(now, left + self._transit) + room.hold if isinstance(room, SlidingWindow) else None
 
-    def part(self, lane: Lane) -> int:
-        """Return how many slots of a lane one replica may take when it cannot ask."""
-        return max(1, self.rooms.room(lane, self.now).capacity // max(1, self.replicas))
+    def capacity(self, lane: Lane) -> int:
+        """Return the size of a lane, as far as is known."""
+        return self.rooms.room(lane, self.now).capacity
 
     def lasts(self, lane: Lane) -> float:
         """Return the seconds for which what may have been spent unseen is withheld."""
@@ -211,17 +213,38 @@ class Book:
 
     def ahead(self, limit: str) -> int | None:
         """Return how many replicas go before this one for a limit; None if it is not in line."""
-        line = self.lines.get(limit, {})
-        return list(line).index(self._me) if self._me in line else None
+        return self.lines.ahead(limit, self._me)
 
     def due(self, lanes: Lanes, now: float, *, cautious: bool) -> tuple[float, Lane]:
-        """Return when it is our turn in all lanes, as far as is known, and in which it comes last."""
+        """Return when it is our turn in all lanes, as far as is known, and in which it comes last.
+
+        Those ahead who have room and do not go hold nobody up for long.
+        """
         times = []
         for lane in lanes:
-            ahead = self.ahead(lane.limit)
-            before = len(self.lines.get(lane.limit, ())) if ahead is None else ahead
-            times.append((self.rooms.room(lane, now).ready_at(now, cautious=cautious, ahead=before), lane))
+            room, place = self.rooms.room(lane, now), self.ahead(lane.limit)
+            before = self.lines.length(lane.limit) if place is None else place
+            turn = room.ready_at(now, cautious=cautious, ahead=before)
+            if room.ready_at(now, cautious=cautious) > now:
+                self._open_since.pop(lane, None)
+            elif turn > now:
+                since = self._open_since.setdefault(lane, now)
+                turn = min(turn, since + _COURTESY + before * _ONE_BY_ONE)
+            times.append((turn, lane))
         return max(times, key=lambda time: time[0])
+
+    def asks(self) -> None:
+        """Note that a slot is asked for: those ahead were let go first."""
+        self._open_since.clear()
+
+    def turn(self, now: float) -> float | None:
+        """Return when it is our turn in any line, as far as is known; None if we are in none."""
+        times = []
+        for limit in self.lines.limits(self._me):
+            if (lane := self.lane(limit)) in self.rooms:
+                ahead = self.ahead(limit) or 0
+                times.append(self.rooms.room(lane, now).ready_at(now, ahead=ahead))
+        return min(times, default=None)
 
     def due_alone(self, lanes: Lanes, now: float, *, cautious: bool) -> tuple[float, Lane]:
         """Return when our share has room in all lanes, for as long as others cannot be asked."""
@@ -283,9 +306,15 @@ class Book:
                     slot = held.slot(lane)
                     room.sent(slot, since)
                     theirs += slot.taken > self.now - room.hold
-            mean = 0.0 if stale else theirs * max(0.0, since - self.now) / room.hold
-            likely = most_likely(mean) if mean < room.capacity else room.capacity
-            self._presumed[lane] = [since + self.lasts(lane)] * min(likely, max(0, room.remaining(since) - 1))
+            left = room.remaining(since)
+            if stale:
+                likely = 0
+            elif room.withheld or self.lines.length(lane.limit):
+                likely = left  # where somebody waits, or was cut off before, what came free has been taken
+            else:
+                mean = theirs * max(0.0, since - self.now) / room.hold
+                likely = min(most_likely(mean) if mean < room.capacity else left, max(0, left - 1))
+            self._presumed[lane] = [since + self.lasts(lane)] * (likely + room.withheld)
 
     def take_alone(self, entry: Entry) -> None:
         """Take a slot of our share."""

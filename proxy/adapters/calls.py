@@ -12,12 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from proxy.adapters.book import Book
+from proxy.adapters.presence import Presence
 from proxy.adapters.server_time import ServerTime
 from proxy.adapters.wire import Entry, Reply, Writing, replica_of
 from proxy.clock import Clock
-
-LEASE = 1.0
-"""Seconds of silence after which a replica may be spending its share alone."""
 
 NOT_NOW = -1
 """Allowed where something else than the count keeps a lane closed: only a place in line is asked for."""
@@ -46,6 +44,17 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
+class _Asking:
+    """The same in one call: what is written down if it is granted, and if there is one of its limits to wait
+    for, where that is anything new.
+    """
+
+    asked: Asked
+    take: Entry
+    waits: dict[str, Entry]
+
+
+@dataclass(frozen=True, slots=True)
 class Terms:
     """What all books of a replica have in common; times in seconds."""
 
@@ -64,7 +73,8 @@ class Calls:
         self.book = book
         self.time = ServerTime(clock.wall() - clock.now())
         self.lock = asyncio.Lock()
-        self.heard = self.shown = -math.inf
+        self.presence = Presence()
+        self.heard = -math.inf
         self._since = math.inf
         self._run = run
         self._clock = clock
@@ -93,55 +103,80 @@ class Calls:
 
         Raises what the store's connection does, and `Unsteady`. Only one at a time: hold the lock.
         """
-        book, news, extra = self.book, False, dict[str, Any]()
+        news, manner = False, _manner(bye=bye, quiet=quiet)
+        agreed: dict[str, Any] = {}
         for _ in range(_TRIES):
-            written = list(book.pending)
+            written = list(self.book.pending)
             woken = _to_wake(written)
-            waits: dict[str, Entry] = {}
-            call, take = self._written(written, bye) | self._wakes(woken), None
-            if asked is not None:
-                take = Entry(asked.id, "t", self.latest(), (list(asked.limits),))
-                waits = {limit: Entry(self._new_id(), "w", take.at, (limit,)) for limit in asked.limits}
-                call["t"] = self._asked(asked, take, waits)
-            sent = self._clock.now()
-            if quiet:
-                call["z"] = True
-            else:
-                self.shown = sent
-            answer = await self._run(self._keys, [json.dumps(call | extra, separators=(",", ":"))])
-            reply = Reply.read(answer)
-            if reply.status == "jumped":
-                book.skew = reply.skew
-                extra["j"] = True
+            question = self._written(written) | self._wakes(woken) | manner
+            asking = None if asked is None else self._asking(asked)
+            if asking is not None:
+                question["t"] = self._take(asking)
+            reply, fresh = await self._put(question | agreed)
+            news |= fresh
+            if reply.status in ("jumped", "forgot", "lost"):
+                agreed |= self._agree(reply)
                 continue
-            self.time.heard_of(reply.now, sent, self._clock.now())
-            book.replicas = self._count(reply.replicas)
-            news |= book.hear(map(Entry.read, reply.entries))
-            book.position, book.last, book.skew = reply.position, reply.last, reply.skew
-            if reply.status == "forgot":
-                self._since = math.inf
-                extra["o"] = self._write_anew({Entry.read(entry).id for entry in reply.entries})
-                continue
-            if reply.status == "lost":
-                back = Entry(self._new_id(), "b", self.latest())
-                book.write_anew([Writing(back, critical=True, changes=self._own_slots())])
-                extra["b"] = True
-                continue
-            book.critical = reply.critical
-            book.pending = book.pending[len(written) :]
-            self.heard, book.synced = self._clock.now(), True
-            if reply.status == "ok" and take is not None:
-                book.hear([take])
-            elif reply.status == "busy":
-                limit = self._terms.limits[reply.lane - 1]
-                if book.ahead(limit) is None:
-                    book.apply(waits[limit])
+            self.book.critical = reply.critical
+            self.book.pending = self.book.pending[len(written) :]
+            self.heard, self.book.synced = self._clock.now(), True
+            if asking is not None:
+                self._answered(asking, reply)
             if unheard := _to_wake(written) - woken:  # of whom was heard by this very answer
-                await self._run(self._keys, [json.dumps(self._written([], bye) | self._wakes(unheard))])
+                await self._put(self._written([]) | self._wakes(unheard) | manner)
             return reply, news
         raise Unsteady("the shared store's state changed faster than it could be followed")
 
-    def _written(self, written: list[Writing], bye: bool) -> dict[str, Any]:
+    async def _put(self, question: dict[str, Any]) -> tuple[Reply, bool]:
+        """Have one question answered; hear what the answer tells, and return whether it was news."""
+        book, presence, patience = self.book, self.presence, self._terms.patience
+        sent, lease, shown = self._clock.now(), self._lease(), "z" not in question
+        if shown:
+            presence.sends(sent, patience, lease)
+        try:
+            content = await self._run(
+                self._keys, [json.dumps({**question, "l": lease}, separators=(",", ":"))]
+            )
+        except BaseException:
+            presence.lost()
+            raise
+        reply = Reply.read(content)
+        book.skew = reply.skew
+        if reply.status == "jumped":
+            return reply, False
+        self.time.heard_of(reply.now, sent, self._clock.now())
+        book.replicas = self._count(reply.replicas)
+        if shown and reply.status not in ("forgot", "lost"):
+            presence.heard(sent, patience, 0.0 if "y" in question else lease)
+        book.position, book.last = reply.position, reply.last
+        return reply, book.hear(map(Entry.read, reply.entries))
+
+    def _lease(self) -> float:
+        now = self._clock.now()
+        turn = self.book.turn(self.time.earliest(now))
+        return self.presence.lease(None if turn is None else self.time.here(turn) - now)
+
+    def _agree(self, reply: Reply) -> dict[str, Any]:
+        """Do what brings both sides together again, and return what the next call has to say for it."""
+        if reply.status == "jumped":
+            return {"j": True}
+        if reply.status == "forgot":
+            self._since = math.inf
+            return {"o": self._write_anew({Entry.read(entry).id for entry in reply.entries})}
+        back = Entry(self._new_id(), "b", self.latest())
+        self.book.write_anew([Writing(back, critical=True, changes=self._own_slots())])
+        return {"b": True}
+
+    def _answered(self, asking: _Asking, reply: Reply) -> None:
+        """Note what became of what was asked for."""
+        if reply.status == "ok":
+            self.book.hear([asking.take])
+        elif reply.status == "busy":
+            wait = asking.waits.get(self._terms.limits[reply.lane - 1])
+            if wait is not None:
+                self.book.apply(wait)
+
+    def _written(self, written: list[Writing]) -> dict[str, Any]:
         book, terms, now = self.book, self._terms, self._clock.now()
         lanes = [book.lane(limit) for limit in terms.limits]
         call: dict[str, Any] = {
@@ -152,16 +187,13 @@ class Calls:
             "c": book.critical,
             "h": terms.horizon,
             "k": math.ceil(terms.horizon + 60),
-            "l": LEASE,
-            "p": [[book.part(lane), book.lasts(lane)] for lane in lanes],
+            "p": [[book.capacity(lane), book.lasts(lane)] for lane in lanes],
             "e": [
                 [one.entry.id, one.entry.payload(), one.critical, self._changes(one), one.number]
                 for one in written
             ],
             "g": book.key,
         }
-        if bye:
-            call["y"] = True
         if self.time.heard:
             earliest, latest = self.time.earliest(now), self.time.latest(now)
             call |= {"f": earliest - _SLACK, "u": latest + terms.patience + _SLACK, "x": latest}
@@ -180,20 +212,25 @@ class Calls:
         index = self._index
         return [[index[limit], id_, free] for limit, id_, free in writing.changes if limit in index]
 
-    def _asked(self, asked: Asked, take: Entry, waits: dict[str, Entry]) -> dict[str, Any]:
-        index = self._index
-        lined = {
-            str(index[limit]): [entry.id, entry.payload()]
-            for limit, entry in waits.items()
-            if self.book.ahead(limit) is None
-        }
+    def _asking(self, asked: Asked) -> _Asking:
+        take = Entry(asked.id, "t", self.latest(), (list(asked.limits),))
+        waits = {}
+        in_line = {limit for limit in asked.limits if self.book.ahead(limit) is not None}
+        for limit in asked.limits:
+            if in_line != {limit}:
+                others = [other for other in asked.limits if other != limit]
+                waits[limit] = Entry(self._new_id(), "w", take.at, (limit, others))
+        return _Asking(asked, take, waits)
+
+    def _take(self, asking: _Asking) -> dict[str, Any]:
+        index, asked = self._index, asking.asked
         return {
             "i": asked.id,
-            "e": take.payload(),
+            "e": asking.take.payload(),
             "s": asked.strict,
             "q": asked.number,
             "l": [[index[limit], most] for limit, most in zip(asked.limits, asked.allowed, strict=True)],
-            "w": lined,
+            "w": {str(index[limit]): [entry.id, entry.payload()] for limit, entry in asking.waits.items()},
         }
 
     def slots(self, id_: str, *, to_the_bound: bool = False) -> list[tuple[str, str, str]]:
@@ -232,6 +269,10 @@ class Calls:
                 anew.append(Writing(entry, critical=True, changes=changes))
         book.write_anew(anew)
         return sorted(others)
+
+
+def _manner(*, bye: bool, quiet: bool) -> dict[str, Any]:
+    return {name: True for name, said in (("y", bye), ("z", quiet)) if said}
 
 
 def _to_wake(written: list[Writing]) -> frozenset[str]:

@@ -43,10 +43,12 @@ local function answer(status)
   end
   for _, gone in ipairs(redis.call('ZRANGEBYSCORE', seen, '-inf', now - a.h, 'LIMIT', 0, 16)) do
     redis.call('ZREM', seen, gone)
-    redis.call('HDEL', meta, 'q:' .. gone)
+    redis.call('HDEL', meta, 'q:' .. gone, 'r:' .. gone)
     redis.call('HDEL', lost, gone)
   end
-  return cjson.encode({status, text(at), text(now), n, v, crit, skew, redis.call('ZCARD', seen), lane, entries})
+  local among = redis.call('ZCARD', seen)
+  redis.call('HSET', meta, 'r:' .. a.m, among)
+  return cjson.encode({status, text(at), text(now), n, v, crit, skew, among, lane, entries})
 end
 
 -- What this replica knew last must stand here still: else the store forgot, or never heard of it.
@@ -75,29 +77,30 @@ if not a.z and redis.call('HEXISTS', lost, a.m) == 1 then
 end
 
 for _, other in ipairs(a.o or {}) do
-  redis.call('ZADD', here, 'NX', text(now - 2 * a.l), other)
+  redis.call('ZADD', here, 'NX', text(now - 1), other)
   redis.call('ZADD', seen, 'NX', text(now), other)
 end
 -- Of whom nothing is heard may be spending its share: that much is withheld for a window.
-for _, silent in ipairs(redis.call('ZRANGEBYSCORE', here, '-inf', now - a.l, 'LIMIT', 0, 16)) do
+for _, silent in ipairs(redis.call('ZRANGEBYSCORE', here, '-inf', text(now), 'LIMIT', 0, 16)) do
   redis.call('ZREM', here, silent)
   if silent ~= a.m or a.z then
     redis.call('HSET', lost, silent, text(now))
+    local among = math.max(1, tonumber(redis.call('HGET', meta, 'r:' .. silent) or '1'))
     for key = FIRST + 1, #KEYS do
-      local part, till = a.p[key - FIRST][1], now + a.p[key - FIRST][2]
+      local part, till = math.max(1, math.floor(a.p[key - FIRST][1] / among)), now + a.p[key - FIRST][2]
       local has = slots_of(silent, KEYS[key])
       for _, id in ipairs(has) do redis.call('ZADD', KEYS[key], text(till), id) end
       for number = #has + 1, part do redis.call('ZADD', KEYS[key], text(till), silent .. ':~' .. number) end
     end
     local id = silent .. '!' .. n
-    append(id, '["' .. id .. '","x",' .. text(now) .. ',"' .. silent .. '"]')
+    append(id, '["' .. id .. '","x",' .. text(now) .. ',"' .. silent .. '",' .. among .. ']')
     known, crit = n, crit + 1
   end
 end
 if a.y then
   redis.call('ZREM', here, a.m)
 elseif not a.z then
-  redis.call('ZADD', here, text(now), a.m)
+  redis.call('ZADD', here, text(now + a.l), a.m)
 end
 redis.call('ZADD', seen, text(now), a.m)
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from proxy.adapters.book import Book
-from proxy.adapters.calls import LEASE, NOT_NOW, Asked, Calls, Run, Terms, Unsteady
+from proxy.adapters.calls import NOT_NOW, Asked, Calls, Run, Terms, Unsteady
+from proxy.adapters.presence import LEASE
 from proxy.adapters.rooms import Rooms, Unguarded
 from proxy.adapters.store_gone import StoreGone
 from proxy.adapters.wire import Entry, Writing, write_news
@@ -30,7 +31,16 @@ _UNTOLD = 1.0
 """Longest that a replica waits (seconds) for what others have to tell."""
 
 _MARGIN = 0.3
-"""Seconds beyond the lease before a replica spends alone: then others know that it may."""
+"""Seconds beyond its lease before a replica spends alone: then others know that it may."""
+
+_AHEAD = 0.6 * LEASE
+"""Seconds before the end of its lease that a replica shows that it is still here."""
+
+_WOKEN = 16
+"""How many in each line are woken when something has changed for all: the others hear of it in time."""
+
+_SOONEST, _LATEST, _LATEST_IDLE = 0.1, 1.0, 5.0
+"""Seconds between two tries of a store that is gone: at first, later, and later where nothing waits."""
 
 _LATECOMERS = 10.0
 """Seconds for which what happened is kept beyond the longest window, for those who were cut off."""
@@ -71,7 +81,7 @@ class Ways:
 
     `me` names this one, other than any other; `run` has the script (`ledger.lua`) carried out, within
     `patience` seconds; `changed` hears whether the store can be asked, and why not, `failed` why a call did
-    not succeed.
+    not succeed; `chance` draws from 0 to 1.
     """
 
     run: Run
@@ -80,6 +90,7 @@ class Ways:
     patience: float
     changed: Callable[[bool, str], None]
     failed: Callable[[LedgerReason], None]
+    chance: Callable[[], float]
 
 
 class RedisLedger(Unguarded):
@@ -109,6 +120,7 @@ class RedisLedger(Unguarded):
         self._listeners: set[asyncio.Task[None]] = set()
         self._freed: Freed = lambda lanes: None
         self._limits = limits
+        self._failures, self._look_at = 0, -math.inf
         self.trouble = ""
         """Why the store cannot be asked; "" if it can."""
         self.configure(limits, transit=transit, clock_drift=clock_drift)
@@ -214,13 +226,14 @@ class RedisLedger(Unguarded):
         for lane in lanes:
             room, others = book.rooms.room(lane, there), 0
             if book.ahead(lane.limit) is None:
-                others = len(book.lines.get(lane.limit, ()))
+                others = book.lines.length(lane.limit)
             closed = not room.measured or room.resumption.paused_until > there
             if closed and room.ready_at(there, cautious=cautious, ahead=others) > there:
                 allowed.append(NOT_NOW)
             else:
                 allowed.append(max(0, room.allowed(there, cautious=cautious) - others))
         strict = not all(book.rooms.room(lane, there).measured for lane in lanes)
+        book.asks()
         book.writes += 1
         asked = Asked(
             self._new_id(), tuple(lane.limit for lane in lanes), tuple(allowed), strict, book.writes
@@ -278,6 +291,11 @@ class RedisLedger(Unguarded):
 
     def _lose(self, error: Exception) -> None:
         self._ways.failed(error.reason if isinstance(error, StoreGone) else "error")
+        latest = _LATEST if any(map(self._matters, self._calls.values())) else _LATEST_IDLE
+        wait = min(_SOONEST * 1.5 ** min(self._failures, 20), latest)
+        self._failures += 1
+        # Spread: a store that comes back is not to be asked by a whole fleet at the same moment.
+        self._look_at = self._clock.now() + wait * (0.5 + 0.5 * self._ways.chance())
         if not self.trouble:
             self.trouble = str(error)
             self._ways.changed(False, self.trouble)
@@ -285,13 +303,14 @@ class RedisLedger(Unguarded):
                 self._freed(self._lanes_of(calls.book))
 
     def _have(self) -> None:
+        self._failures = 0
         if self.trouble:
             self.trouble = ""
             self._ways.changed(True, "The budget is shared again.")
 
     def _take_alone(self, calls: Calls, lanes: Lanes, *, cautious: bool) -> _Part | Busy:
         now, book = self._clock.now(), calls.book
-        starts = calls.shown + self._terms.patience + LEASE + _MARGIN
+        starts = calls.presence.until + _MARGIN
         if now < starts:
             return Busy(lanes[0], starts)
         if book.key not in self._alone:
@@ -377,13 +396,11 @@ class RedisLedger(Unguarded):
         ]
 
     def _others(self, book: Book, limits: Iterable[str] | None = None) -> Callable[[], frozenset[str]]:
-        """Return who tells who else is in line: of given limits, the first in each."""
+        """Return who tells who else is first in line: for given limits, or for all and some more of each."""
 
         def others() -> frozenset[str]:
-            if limits is None:
-                names = {name for line in book.lines.values() for name in line}
-            else:
-                names = {name for limit in limits for name in list(book.lines.get(limit, ()))[:1]}
+            lines, count = (book.lines.limits(), _WOKEN) if limits is None else (limits, 1)
+            names = {name for limit in lines for name in book.lines.first(limit, count)}
             return frozenset(names - {self._terms.me})
 
         return others
@@ -484,8 +501,11 @@ class RedisLedger(Unguarded):
         """Tell whether others should know if this replica falls silent."""
         return any(part.calls.book is book for part in self._open.values()) or self._waits(book)
 
+    def _matters(self, calls: Calls) -> bool:
+        return bool(calls.book.pending) or self._is_here(calls.book)
+
     def _waits(self, book: Book) -> bool:
-        return any(self._terms.me in line for line in book.lines.values())
+        return book.lines.waits(self._terms.me)
 
     async def tend(self) -> None:
         """Do what is due; to be called some ten times a second.
@@ -501,13 +521,14 @@ class RedisLedger(Unguarded):
                 self._tell_sent(part)
                 self._close(part)
         if self.trouble:
-            await self._look()
+            if now >= self._look_at:
+                await self._look()
             return
         for key, calls in list(self._calls.items()):
             book = calls.book
             if self._waits(book) and now > self._due.get(key, now) + _GRACE:
-                self._note(calls, "l", (), [], wake=self._others(book, list(book.lines)))
-            elif self._is_here(book) and now > calls.heard + 0.4 * LEASE:
+                self._note(calls, "l", (), [], wake=self._others(book, book.lines.limits()))
+            elif self._is_here(book) and now > calls.presence.promised - _AHEAD:
                 async with calls.lock:
                     if not self.trouble:
                         await self._call(calls)
@@ -528,7 +549,7 @@ class RedisLedger(Unguarded):
             await self._call(wanted)
         if not self.trouble:
             for calls in self._calls.values():
-                if calls.book.pending or self._is_here(calls.book):
+                if self._matters(calls):
                     self._flush(calls)
 
     def woken(self, message: bytes) -> None:
@@ -561,8 +582,9 @@ class RedisLedger(Unguarded):
     def outlook(self, lane: Lane) -> Outlook:
         calls = self._of(lane.key)
         there = calls.time.earliest(self._clock.now())
-        line = calls.book.lines.get(lane.limit, ())
-        among = self.replicas if self.trouble else len({*line, self._terms.me})
+        lines = calls.book.lines
+        others = lines.length(lane.limit) - (calls.book.ahead(lane.limit) is not None)
+        among = self.replicas if self.trouble else others + 1
         return calls.book.rooms.room(lane, there).outlook(there).by(there - self._clock.now(), among)
 
     def lanes(self) -> Iterable[LaneState]:

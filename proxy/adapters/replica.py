@@ -1,6 +1,7 @@
 """One of several replicas: the shared ledger, its store, and the two tasks that keep them going."""
 
 import asyncio
+import random
 import secrets
 from collections.abc import Callable
 from importlib import resources
@@ -45,7 +46,7 @@ class Replica:
         )
         self.ledger = RedisLedger(
             limits,
-            Ways(self._store.run, me, settings.prefix, settings.timeout, changed, failed),
+            Ways(self._store.run, me, settings.prefix, settings.timeout, changed, failed, random.random),
             clock,
             transit=upstream.transit,
             clock_drift=upstream.clock_drift,

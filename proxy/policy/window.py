@@ -170,6 +170,11 @@ class SlidingWindow:
     def withhold(self, name: str, count: int, until: float) -> None:
         self._withheld.withhold(name, count, until)
 
+    @property
+    def withheld(self) -> int:
+        """How many slots are held for those who cannot be asked."""
+        return len(self._withheld)
+
     def _open_at(self, now: float) -> float:
         """Return when few enough are under way; one of which nothing is heard for `transit` is no longer."""
         leaving = self._under_way() - self.resumption.most + 1
