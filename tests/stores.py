@@ -7,6 +7,7 @@ one thread.
 
 import asyncio
 import json
+import math
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -27,8 +28,11 @@ PATIENCE = 0.2
 """Seconds after which a call is given up: `redis.timeout`, as it is by default."""
 
 SCRIPT = resources.files("proxy.adapters").joinpath("ledger.lua").read_text()
-_TIME = "redis.call('TIME')"
-_PUBLISH = "redis.call('PUBLISH', channel, a.g)"
+_VIRTUAL = {
+    "redis.call('TIME')": "{ARGV[2], ARGV[3]}",
+    "redis.pcall('INFO', 'server')": "'uptime_in_seconds:' .. ARGV[4]",
+    "redis.call('PUBLISH', channel, a.g)": "woken[#woken + 1] = channel",
+}
 _MEASURED = """
 local began, woken = os.clock(), {}
 local function carry_out()
@@ -62,8 +66,10 @@ class VirtualStore:
     def __init__(
         self, url: str, way: Callable[[], float] = lambda: 0.0, *, around: float | None = None
     ) -> None:
-        assert SCRIPT.count(_TIME) == SCRIPT.count(_PUBLISH) == 1
-        script = SCRIPT.replace(_TIME, "{ARGV[2], ARGV[3]}").replace(_PUBLISH, "woken[#woken + 1] = channel")
+        script = SCRIPT
+        for real, virtual in _VIRTUAL.items():
+            assert script.count(real) == 1
+            script = script.replace(real, virtual)
         self._client = redis.Redis.from_url(url)
         self._script = self._client.register_script(_MEASURED % script)
         self._client.flushall()
@@ -72,6 +78,7 @@ class VirtualStore:
         self._turn = nullcontext() if around is None else asyncio.Lock()
         self._under_way: set[asyncio.Task[bytes]] = set()
         self.way = way
+        self._started = -math.inf
         self.jumped = 0.0
         self.cut: Callable[[str], bool] = lambda me: False
         self.breaks: Callable[[], bool] = lambda: False
@@ -120,7 +127,8 @@ class VirtualStore:
 
     def _carry_out(self, keys: Sequence[str], args: Sequence[bytes | str]) -> tuple[bytes, float]:
         now = self._clock.wall() + self.jumped
-        said: Any = self._script(keys=list(keys), args=[*args, f"{int(now)}", f"{int(now % 1 * 1e6)}"])
+        time = f"{int(now)}", f"{int(now % 1 * 1e6)}", f"{int(min(1e6, self._clock.now() - self._started))}"
+        said: Any = self._script(keys=list(keys), args=[*args, *time])
         answer, microseconds, woken = said
         assert isinstance(answer, bytes)
         took, counted = int(microseconds) / 1e6, self.counted
@@ -137,8 +145,9 @@ class VirtualStore:
         return answer, took
 
     def forget(self) -> None:
-        """Lose everything."""
+        """Lose everything, as a store that is started again does."""
         self._client.flushall()
+        self._started = self._clock.now()
 
     def close(self) -> None:
         """Let go of the server."""

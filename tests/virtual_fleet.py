@@ -133,6 +133,11 @@ class Fleet:
             for first, beyond in zip(times, times[size:], strict=False)
         )
 
+    def slowest(self, since: float, size: int = SIZE) -> float:
+        """Return how long (seconds) a window's worth of requests took at the most, from a time on."""
+        times = [at for at, *_ in self.arrivals if at >= since]
+        return max(beyond - first for first, beyond in zip(times, times[size:], strict=False))
+
     def counts(self, since: float = 0.0, until: float = math.inf) -> Counter[str]:
         """Return how many arrived, by replica."""
         return Counter(me for at, me, _ in self.arrivals if since <= at < until)

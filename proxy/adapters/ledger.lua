@@ -3,7 +3,7 @@
 local meta, log, here, lost, seen = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local FIRST = 5 -- after these, a key for each lane: when each slot comes free, by its id
 local a = cjson.decode(ARGV[1])
-local kept = redis.call('HMGET', meta, 'n', 'v', 'crit', 'skew')
+local kept = redis.call('HMGET', meta, 'n', 'v', 'crit', 'skew', 'young')
 local n, v, crit, skew = tonumber(kept[1] or '0'), kept[2] or '', tonumber(kept[3] or '0'), kept[4] or '0'
 local time = redis.call('TIME')
 local server = tonumber(time[1]) + tonumber(time[2]) / 1000000
@@ -26,6 +26,13 @@ local function change(changes)
       redis.call('ZADD', KEYS[FIRST + one[1]], one[3], one[2])
     end
   end
+end
+
+-- A store that was just started may have forgotten what others are about to write down anew.
+local function young()
+  local said = redis.pcall('INFO', 'server')
+  local up = type(said) == 'string' and tonumber(string.match(said, 'uptime_in_seconds:(%d+)'))
+  return up and up < 2 and now + 2 - up or 0
 end
 
 local function slots_of(replica, key)
@@ -116,12 +123,20 @@ for _, entry in ipairs(a.e) do
   end
 end
 
+if not kept[1] then
+  kept[5] = text(young())
+elseif a.o then
+  kept[5] = '0'
+end
+redis.call('HSET', meta, 'young', kept[5])
 local status, take = 'ok', a.t
 if take then
   if take.q == written and redis.call('ZSCORE', KEYS[FIRST + take.l[1][1]], take.i) then
     status = 'ok' -- the answer to the same question was lost
   elseif take.q <= written or a.c ~= noted or (take.s and known ~= a.n) then
     status = 'news'
+  elseif tonumber(kept[5]) > now then
+    status, lane, at = 'busy', take.l[1][1], tonumber(kept[5])
   else
     for _, one in ipairs(take.l) do
       local key = KEYS[FIRST + one[1]]

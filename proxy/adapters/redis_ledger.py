@@ -39,8 +39,11 @@ _AHEAD = 0.6 * LEASE
 _WOKEN = 16
 """How many in each line are woken when something has changed for all: the others hear of it in time."""
 
-_SOONEST, _LATEST, _LATEST_IDLE = 0.1, 1.0, 5.0
+_SOONEST, _LATEST, _LATEST_IDLE = 0.1, 0.3, 5.0
 """Seconds between two tries of a store that is gone: at first, later, and later where nothing waits."""
+
+_TRIES = 4000
+"""Tries a second that may come from all replicas together."""
 
 _LATECOMERS = 10.0
 """Seconds for which what happened is kept beyond the longest window, for those who were cut off."""
@@ -292,6 +295,7 @@ class RedisLedger(Unguarded):
     def _lose(self, error: Exception) -> None:
         self._ways.failed(error.reason if isinstance(error, StoreGone) else "error")
         latest = _LATEST if any(map(self._matters, self._calls.values())) else _LATEST_IDLE
+        latest = max(latest, self.replicas / _TRIES)
         wait = min(_SOONEST * 1.5 ** min(self._failures, 20), latest)
         self._failures += 1
         # Spread: a store that comes back is not to be asked by a whole fleet at the same moment.
