@@ -83,6 +83,7 @@ class VirtualStore:
         self.cut: Callable[[str], bool] = lambda me: False
         self.breaks: Callable[[], bool] = lambda: False
         self.refuses = False
+        self.broken: list[Callable[[], None]] = []
         self.thawed = asyncio.Event()
         self.thawed.set()
         self.counted = Counted()
@@ -144,10 +145,17 @@ class VirtualStore:
                 asyncio.get_running_loop().call_later(self.way(), heard, about)
         return answer, took
 
+    def go_away(self) -> None:
+        """Refuse everything from now on."""
+        self.refuses = True
+        for broken in self.broken:
+            broken()
+
     def forget(self) -> None:
-        """Lose everything, as a store that is started again does."""
+        """Lose everything, and be there again if it was not: then it was just started."""
         self._client.flushall()
-        self._started = self._clock.now()
+        if self.refuses:
+            self.refuses, self._started = False, self._clock.now()
 
     def close(self) -> None:
         """Let go of the server."""
@@ -195,4 +203,5 @@ def replica(
         assumed=assumed,
     )
     store.heard[me] = ledger.woken
+    store.broken.append(ledger.doubt)
     return ledger

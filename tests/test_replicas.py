@@ -71,7 +71,9 @@ def test_whatever_becomes_of_the_store(valkey: StoreServer, trouble: str) -> Non
 def test_rounds_of_trouble(valkey: StoreServer, seed: int) -> None:
     fleet, since = run_virtual(rounds_of_trouble(valkey.url, seed))
     slowest = fleet.slowest(since)
-    print(f"\n{len(fleet.arrivals) / (SIZE * (since + 2 * PER) / PER):.1%} used; then {slowest:.2f} s a window")
+    print(
+        f"\n{len(fleet.arrivals) / (SIZE * (since + 2 * PER) / PER):.1%} used; then {slowest:.2f} s a window"
+    )
     assert fleet.refused() == 0
     assert not fleet.failures
     assert slowest <= 1.05 * PER

@@ -112,7 +112,6 @@ class Fleet:
     def start(self, me: str, callers: int = 0, *, credential: str = "team") -> Sidecar:
         """Start a replica, with so many callers that always have a request waiting."""
         sidecar = self.sidecars[me] = Sidecar(self, me, credential)
-        self.store.heard[me] = sidecar.ledger.woken
         for _ in range(callers):
             sidecar.does(sidecar.ask_always())
         return sidecar
@@ -163,10 +162,9 @@ async def trouble(kind: str, fleet: Fleet, names: list[str], chance: random.Rand
             names[place] = f"{names[place]}+"
             fleet.start(names[place], 50)
         case "restart":
-            store.refuses = True
+            store.go_away()
             await asyncio.sleep(chance.uniform(0.0, 4.0))
             store.forget()
-            store.refuses = False
         case "freeze":
             store.thawed.clear()
             await asyncio.sleep(5.0)

@@ -124,6 +124,7 @@ class RedisLedger(Unguarded):
         self._freed: Freed = lambda lanes: None
         self._limits = limits
         self._failures, self._look_at = 0, -math.inf
+        self._in_doubt = False
         self.trouble = ""
         """Why the store cannot be asked; "" if it can."""
         self.configure(limits, transit=transit, clock_drift=clock_drift)
@@ -517,7 +518,7 @@ class RedisLedger(Unguarded):
         Tell what is sent and not answered; leave lines where nobody asks any more; show that we are here
         while something is under way; and look whether a store that was gone is back.
         """
-        now = self._clock.now()
+        now, in_doubt, self._in_doubt = self._clock.now(), self._in_doubt, False
         for part in list(self._open.values()):
             calls = part.calls
             told = part.settled or part.told
@@ -532,14 +533,14 @@ class RedisLedger(Unguarded):
             book = calls.book
             if self._waits(book) and now > self._due.get(key, now) + _GRACE:
                 self._note(calls, "l", (), [], wake=self._others(book, book.lines.limits()))
-            elif self._is_here(book) and now > calls.presence.promised - _AHEAD:
+            elif self._is_here(book) and (in_doubt or now > calls.presence.promised - _AHEAD):
                 async with calls.lock:
                     if not self.trouble:
                         await self._call(calls)
             elif not self._is_here(book) and not book.pending and now > calls.heard + 2 * self._terms.horizon:
                 del self._calls[key]
         last = max((calls.heard for calls in (self._greeting, *self._calls.values())), default=-math.inf)
-        if now > last + _GREETING:
+        if in_doubt or now > last + _GREETING:
             await self.greet()
 
     async def greet(self) -> None:
@@ -555,6 +556,10 @@ class RedisLedger(Unguarded):
             for calls in self._calls.values():
                 if self._matters(calls):
                     self._flush(calls)
+
+    def doubt(self) -> None:
+        """Have it looked soon whether the store is there: a connection to it broke."""
+        self._in_doubt = True
 
     def woken(self, message: bytes) -> None:
         """Hear that something has come free earlier than was said."""

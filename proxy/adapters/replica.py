@@ -42,6 +42,7 @@ class Replica:
             script=resources.files(__package__).joinpath("ledger.lua").read_text(encoding="utf-8"),
             channel=f"{settings.prefix}:wake:{me}",
             heard=lambda message: self.ledger.woken(message),
+            broken=lambda: self.ledger.doubt(),
             password=password,
         )
         self.ledger = RedisLedger(

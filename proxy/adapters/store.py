@@ -26,8 +26,8 @@ _PAUSE = 0.2
 class Store:
     """Run one script in the shared store, and hear what is published on one channel.
 
-    `heard` gets what is published, as bytes; what it raises ends `listen`. `password` is asked at each
-    connection. After `quiet` seconds without a message, the connection that listens is tried by a PING. Every
+    `heard` gets what is published, as bytes; what it raises ends `listen`. `broken` is called when the
+    connection that listened is lost. `password` is asked at each connection. After `quiet` seconds without a message, the connection that listens is tried by a PING. Every
     connection is made when it is first needed.
     """
 
@@ -38,6 +38,7 @@ class Store:
         script: str,
         channel: str,
         heard: Callable[[bytes], None],
+        broken: Callable[[], None],
         password: Callable[[], str] | None,
         quiet: float = 5.0,
     ) -> None:
@@ -47,6 +48,8 @@ class Store:
         self._digest = hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
         self._channel = channel
         self._heard = heard
+        self._broken = broken
+        self._listens = False
         self._quiet = quiet
         self._room = asyncio.Semaphore(_AT_ONCE)
         self._free: dict[Address, list[Wire]] = {}
@@ -166,6 +169,9 @@ class Store:
                 await self._hear()
             except (RedisError, OSError, StoreGone):  # TimeoutError is an OSError
                 self._places.forget()
+            if self._listens:
+                self._listens = False
+                self._broken()
             await asyncio.sleep(_PAUSE)
 
     async def _hear(self) -> None:
@@ -175,6 +181,7 @@ class Store:
             async with asyncio.timeout(self._timeout):
                 await dial(wire)
                 await say(wire, "SUBSCRIBE", self._channel)
+            self._listens = True
             while True:
                 said = await wire.read_response(timeout=self._quiet)
                 if said is None:

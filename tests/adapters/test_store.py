@@ -42,6 +42,7 @@ async def connected(
         script=script,
         channel="told",
         heard=lambda data: None,
+        broken=lambda: None,
         password=None if password is None else lambda: password,
     )
     try:
@@ -389,6 +390,7 @@ async def listening(
         script=SCRIPT,
         channel="told",
         heard=heard.append,
+        broken=lambda: None,
         password=None if password is None else lambda: password,
         quiet=quiet,
     )
