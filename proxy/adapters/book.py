@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable
 from proxy.adapters.lines import Lines
 from proxy.adapters.rooms import Held, Rooms
 from proxy.adapters.wire import Entry, Writing, read_news, replica_of
-from proxy.policy.foreign import most_likely
 from proxy.policy.limits import Lane, Lanes, LimitTable
 from proxy.policy.window import SlidingWindow
 from proxy.turn import Learned
@@ -312,8 +311,7 @@ class Book:
             elif room.withheld or self.lines.length(lane.limit):
                 likely = left  # where somebody waits, or was cut off before, what came free has been taken
             else:
-                mean = theirs * max(0.0, since - self.now) / room.hold
-                likely = min(most_likely(mean) if mean < room.capacity else left, max(0, left - 1))
+                likely = min(2 * theirs, left)  # they may have been quick
             self._presumed[lane] = [since + self.lasts(lane)] * (likely + room.withheld)
 
     def take_alone(self, entry: Entry) -> None:

@@ -92,7 +92,7 @@ for _, silent in ipairs(redis.call('ZRANGEBYSCORE', here, '-inf', text(now), 'LI
   redis.call('ZREM', here, silent)
   if silent ~= a.m or a.z then
     redis.call('HSET', lost, silent, text(now))
-    local among = math.max(1, tonumber(redis.call('HGET', meta, 'r:' .. silent) or '1'))
+    local among = math.max(1, tonumber(redis.call('HGET', meta, 'r:' .. silent) or redis.call('ZCARD', seen)))
     for key = FIRST + 1, #KEYS do
       local part, till = math.max(1, math.floor(a.p[key - FIRST][1] / among)), now + a.p[key - FIRST][2]
       local has = slots_of(silent, KEYS[key])

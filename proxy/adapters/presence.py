@@ -9,7 +9,7 @@ import math
 LEASE = 1.0
 """Seconds of silence after which a replica may be spending its share alone."""
 
-LONGEST_LEASE = 5.0
+LONGEST_LEASE = 3.0
 """The same for one that waits in line, and has nothing to ask before its turn."""
 
 

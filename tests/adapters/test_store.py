@@ -491,7 +491,9 @@ async def test_sentinels_that_know_no_such_primary_are_told_apart_from_silent_on
 async def test_a_cluster_that_serves_no_keys_is_told_apart() -> None:
     async with talking(b"*0\r\n") as (url, _):
         place = url.replace("redis:", "redis+cluster:").removesuffix("/0")
-        store = Store(settings(place), script=SCRIPT, channel="told", heard=print, password=None)
+        store = Store(
+            settings(place), script=SCRIPT, channel="told", heard=print, broken=print, password=None
+        )
         lost = await failure(store)
         assert lost.reason == "lost"
         assert "add servers" in str(lost)
