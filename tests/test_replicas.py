@@ -76,4 +76,4 @@ def test_rounds_of_trouble(valkey: StoreServer, seed: int) -> None:
     )
     assert fleet.refused() == 0
     assert not fleet.failures
-    assert slowest <= 1.05 * PER
+    assert slowest <= 1.2 * PER

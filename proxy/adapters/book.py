@@ -137,8 +137,7 @@ class Book:
                 for early in self._early.pop(entry.id, ()):
                     self._goes_on(self.held[entry.id], early, now)
             case "w":
-                limit, instead_of = entry.rest
-                self.lines.joins(entry.replica, limit, instead_of, entry.at)
+                self.lines.joins(entry.replica, entry.rest[0], entry.at)
             case "p":
                 if (lane := self.lane(entry.rest[0])) in self.rooms:
                     self.rooms.room(lane, now).resumption.pause(now + entry.rest[1])
@@ -237,13 +236,13 @@ class Book:
         self._open_since.clear()
 
     def turn(self, now: float) -> float | None:
-        """Return when it is our turn in any line, as far as is known; None if we are in none."""
+        """Return when it is our turn in every line, as far as is known; None if we are in none."""
         times = []
         for limit in self.lines.limits(self._me):
             if (lane := self.lane(limit)) in self.rooms:
                 ahead = self.ahead(limit) or 0
                 times.append(self.rooms.room(lane, now).ready_at(now, ahead=ahead))
-        return min(times, default=None)
+        return max(times, default=None)
 
     def due_alone(self, lanes: Lanes, now: float, *, cautious: bool) -> tuple[float, Lane]:
         """Return when our share has room in all lanes, for as long as others cannot be asked."""

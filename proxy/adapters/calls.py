@@ -45,9 +45,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class _Asking:
-    """The same in one call: what is written down if it is granted, and if there is one of its limits to wait
-    for, where that is anything new.
-    """
+    """The same in one call: what is written down if it is granted, and if it has to wait for a limit."""
 
     asked: Asked
     take: Entry
@@ -214,12 +212,11 @@ class Calls:
 
     def _asking(self, asked: Asked) -> _Asking:
         take = Entry(asked.id, "t", self.latest(), (list(asked.limits),))
-        waits = {}
-        in_line = {limit for limit in asked.limits if self.book.ahead(limit) is not None}
-        for limit in asked.limits:
-            if in_line != {limit}:
-                others = [other for other in asked.limits if other != limit]
-                waits[limit] = Entry(self._new_id(), "w", take.at, (limit, others))
+        waits = {
+            limit: Entry(self._new_id(), "w", take.at, (limit,))
+            for limit in asked.limits
+            if self.book.ahead(limit) is None
+        }
         return _Asking(asked, take, waits)
 
     def _take(self, asking: _Asking) -> dict[str, Any]:

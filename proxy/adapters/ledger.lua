@@ -58,13 +58,16 @@ local function answer(status)
   return cjson.encode({status, text(at), text(now), n, v, crit, skew, among, lane, entries})
 end
 
--- What this replica knew last must stand here still: else the store forgot, or never heard of it.
+-- What this replica knew last must stand here still, or be so old that it does not matter: else the store
+-- forgot, or never heard of it.
 if a.n > 0 and not (a.n == n and a.v == v) then
   local last = redis.call('ZRANGEBYSCORE', log, a.n, a.n)[1]
   local start = a.n .. ' ["' .. a.v .. '"'
   if not last or string.sub(last, 1, #start) ~= start then
+    local oldest = redis.call('ZRANGE', log, 0, 0, 'WITHSCORES')[2]
+    local outdated = oldest and a.n < tonumber(oldest)
     a.n = 0
-    return answer('forgot')
+    if not outdated then return answer('forgot') end
   end
 end
 if a.f and (now < a.f or now > a.u) then

@@ -18,10 +18,8 @@ class Lines:
         self._since: dict[str, float] = {}
         self._served: dict[str, dict[str, float]] = {}
 
-    def joins(self, replica: str, limit: str, instead_of: Iterable[str], at: float) -> None:
-        """Have one wait for a limit, and no longer for others."""
-        for other in instead_of:
-            self._lines.get(other, set()).discard(replica)
+    def joins(self, replica: str, limit: str, at: float) -> None:
+        """Have one wait for a limit."""
         self._lines.setdefault(limit, set()).add(replica)
         self._since.setdefault(replica, at)
 

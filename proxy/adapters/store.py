@@ -27,8 +27,8 @@ class Store:
     """Run one script in the shared store, and hear what is published on one channel.
 
     `heard` gets what is published, as bytes; what it raises ends `listen`. `broken` is called when the
-    connection that listened is lost. `password` is asked at each connection. After `quiet` seconds without a message, the connection that listens is tried by a PING. Every
-    connection is made when it is first needed.
+    connection that listens is lost. `password` is asked at each connection. After `quiet` seconds without a
+    message, the connection that listens is tried by a PING. Every connection is made when it is first needed.
     """
 
     def __init__(

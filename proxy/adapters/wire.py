@@ -5,7 +5,7 @@ never changed; to hear one twice, or in another order, changes nothing.
 
     t  limits           a slot was taken in each         f  take          refunded
     s  take, News       settled                          r  take          released
-    n  take             sent; not answered yet           w  limit, others waits for it, and not for those
+    n  take             sent; not answered yet           w  limit         waits for it
     p  limit, seconds   paused                           l                waits no more
     x  replica, among   was silent for its lease         b                is back
     c                   learned something by what it settled
