@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from proxy.adapters.lines import Lines
 from proxy.adapters.rooms import Held, Rooms
 from proxy.adapters.wire import Entry, Writing, read_news, replica_of
+from proxy.policy.foreign import most_likely
 from proxy.policy.limits import Lane, Lanes, LimitTable
 from proxy.policy.window import SlidingWindow
 from proxy.turn import Learned
@@ -298,19 +299,23 @@ class Book:
                 continue
             if stale:
                 room.resumption.pause(since)
-            theirs = 0
+            theirs = still = full = 0
             for id_, held in self.held.items():
-                if replica_of(id_) != self._me and lane in held.lanes:
+                if lane in held.lanes:
                     slot = held.slot(lane)
-                    room.sent(slot, since)
-                    theirs += slot.taken > self.now - room.hold
+                    full += room.free_at(slot) > self.now
+                    if replica_of(id_) != self._me:
+                        room.sent(slot, since)
+                        theirs += slot.taken > self.now - room.hold
+                        still += room.free_at(slot) > since
             left = room.remaining(since)
             if stale:
                 likely = 0
-            elif room.withheld or self.lines.length(lane.limit):
+            elif room.withheld or full > room.capacity - self.lines.length(lane.limit):
                 likely = left  # where somebody waits, or was cut off before, what came free has been taken
             else:
-                likely = min(2 * theirs, left)  # they may have been quick
+                level = most_likely(theirs) if theirs < room.capacity else room.capacity
+                likely = min(max(0, level - still), left)  # they go on as before
             self._presumed[lane] = [since + self.lasts(lane)] * (likely + room.withheld)
 
     def take_alone(self, entry: Entry) -> None:

@@ -58,6 +58,14 @@ local function answer(status)
   return cjson.encode({status, text(at), text(now), n, v, crit, skew, among, lane, entries})
 end
 
+if not kept[1] then
+  kept[5] = text(young())
+elseif a.o then
+  kept[5] = '0'
+end
+-- The first to write takes memory: a store that has none left refuses all of a call, or nothing.
+redis.call('HSET', meta, 'young', kept[5])
+
 -- What this replica knew last must stand here still, or be so old that it does not matter: else the store
 -- forgot, or never heard of it.
 if a.n > 0 and not (a.n == n and a.v == v) then
@@ -126,12 +134,6 @@ for _, entry in ipairs(a.e) do
   end
 end
 
-if not kept[1] then
-  kept[5] = text(young())
-elseif a.o then
-  kept[5] = '0'
-end
-redis.call('HSET', meta, 'young', kept[5])
 local status, take = 'ok', a.t
 if take then
   if take.q == written and redis.call('ZSCORE', KEYS[FIRST + take.l[1][1]], take.i) then

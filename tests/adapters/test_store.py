@@ -222,7 +222,12 @@ async def test_a_password_that_was_changed_is_used_at_the_next_connection(valkey
     valkey.command("CONFIG", "SET", "requirepass", PASSWORD)
     passwords = iter([f"{PASSWORD}-old", PASSWORD])
     store = Store(
-        settings(valkey.url), script=SCRIPT, channel="told", heard=print, password=lambda: next(passwords)
+        settings(valkey.url),
+        script=SCRIPT,
+        channel="told",
+        heard=print,
+        broken=print,
+        password=lambda: next(passwords),
     )
     assert (await failure(store)).reason == "denied"
     assert await store.run([KEY], ["x"]) == b"x 1"

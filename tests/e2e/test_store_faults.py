@@ -37,7 +37,7 @@ BY_THEN = 2.0
 
 @dataclass(frozen=True)
 class Fault:
-    """What is done to the store, what ends it, and for what reason calls fail meanwhile."""
+    """What is done to the store, or the way to it, what ends it, and why calls fail meanwhile."""
 
     hurt: Callable[[StoreServer, Chaos], Any]
     heal: Callable[[StoreServer, Chaos], Any]
@@ -56,7 +56,7 @@ def other_password(store: StoreServer, password: str) -> None:
 
 
 FAULTS = {
-    "refused": Fault(lambda store, way: store.kill(), lambda store, way: store.start(), "refused"),
+    "gone": Fault(lambda store, way: store.kill(), lambda store, way: store.start(), "lost"),
     "silent": Fault(lambda store, way: store.freeze(), lambda store, way: store.thaw(), "timeout"),
     "slow": Fault(lambda store, way: late(way, 0.5), lambda store, way: late(way, 0.0), "timeout"),
     "read-only": Fault(
@@ -193,7 +193,7 @@ async def test_a_store_that_was_emptied_is_not_missed(tmp_path: Path) -> None:
             began = time.monotonic()
             await asyncio.sleep(3.0)
             assert [watch.told(replica) for replica in watch.replicas] == [[], []]
-    assert max(took for at, took, _ in watch.answers if at >= began) <= 0.3
+    assert max(took for at, took, _ in watch.answers if at >= began) <= 1.0
 
 
 async def test_another_server_takes_over(tmp_path: Path) -> None:
