@@ -24,6 +24,7 @@ from tests.fakes import request
 from tests.servers import StoreServer, start_store
 
 _EXCHANGES = 4000
+_CREDENTIALS = 100
 _CONNECTIONS = 500
 
 
@@ -57,7 +58,7 @@ async def exchanges(server: StoreServer, count: int) -> None:
     await replica.start()
     table = LimitTable([limit for limit in LIMITS if limit.per])
     for number in range(count):
-        lanes = table.lanes(request(credential=f"key{number % 100}"))
+        lanes = table.lanes(request(credential=f"key{number % _CREDENTIALS}"))
         grant = await replica.ledger.take(lanes)
         assert isinstance(grant, SharedGrant), grant
         replica.ledger.began(grant)
@@ -71,20 +72,22 @@ async def exchanges(server: StoreServer, count: int) -> None:
 def one_call(server: StoreServer) -> float:
     """Print what one call costs a real server, and return the seconds beside the script."""
     time.sleep(2.5)  # a store that was just started grants nothing
-    asyncio.run(exchanges(server, 200))  # the script is compiled, and the keys are there
+    asyncio.run(exchanges(server, _CREDENTIALS))  # the script is compiled, and the keys are there
 
     def state() -> tuple[float, ...]:
         cpu = info(server, "cpu", "used_cpu_user") + info(server, "cpu", "used_cpu_sys")
         wire = info(server, "stats", "total_net_input_bytes"), info(server, "stats", "total_net_output_bytes")
         return *in_script(server), cpu, *wire
 
-    before = state()
+    before, memory = state(), info(server, "memory", "used_memory")
     asyncio.run(exchanges(server, _EXCHANGES))
     calls, script, cpu, bytes_in, bytes_out = (now - then for now, then in zip(state(), before, strict=True))
-    print(f"\none request, nothing waits ({_EXCHANGES} of them, 100 credentials, one real server)")
+    print(f"\none request, nothing waits ({_EXCHANGES} of them, {_CREDENTIALS} credentials, one real server)")
     print(f"  {calls / _EXCHANGES:.2f} calls; {1e6 * script / calls:.0f} us of script a call;", end=" ")
     print(f"{1e6 * cpu / calls:.0f} us of the server's CPU a call, all in all;", end=" ")
     print(f"{bytes_in / _EXCHANGES:.0f} bytes in, {bytes_out / _EXCHANGES:.0f} out a request")
+    grown = (info(server, "memory", "used_memory") - memory) / _CREDENTIALS
+    print(f"  {_EXCHANGES // _CREDENTIALS} requests of one credential: {grown / 1000:.1f} kB of memory")
     return (cpu - script) / calls
 
 

@@ -87,10 +87,12 @@ class VirtualStore:
         self.thawed = asyncio.Event()
         self.thawed.set()
         self.counted = Counted()
+        self.tries = 0
         self.heard: dict[str, Callable[[bytes], None]] = {}
 
     async def run(self, me: str, keys: Sequence[str], args: Sequence[bytes | str]) -> bytes:
         """Carry out one call of a replica."""
+        self.tries += 1
         began = self._clock.now()
         task = asyncio.create_task(self._call(me, keys, args))
         self._under_way.add(task)

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from bench.fleet import LIMITS, at_the_limit, play
 from proxy.virtual import run_virtual
 from tests.fakes import jitter
 from tests.servers import StoreServer
@@ -77,3 +78,77 @@ def test_rounds_of_trouble(valkey: StoreServer, seed: int) -> None:
     assert fleet.refused() == 0
     assert not fleet.failures
     assert slowest <= 1.2 * PER
+
+
+def test_an_idle_replica_notices_that_the_store_went_away_and_tries_it_at_leisure(
+    valkey: StoreServer,
+) -> None:
+    async def main() -> None:
+        fleet = Fleet(VirtualStore(valkey.url, jitter(0.0005, 0.003, 1)))
+        sidecar = fleet.start("ra")
+        await sidecar.ledger.greet()
+        await asyncio.sleep(1.0)
+        fleet.store.go_away()
+        await asyncio.sleep(0.3)
+        assert sidecar.ledger.trouble
+        tries = fleet.store.tries
+        await asyncio.sleep(60.0)
+        assert 10 <= fleet.store.tries - tries <= 40
+        fleet.store.forget()
+        await asyncio.sleep(5.1)
+        assert not sidecar.ledger.trouble
+        sidecar.end()
+
+    run_virtual(main())
+
+
+def test_many_that_wait_for_two_limits_do_not_wait_for_each_other(valkey: StoreServer) -> None:
+    async def main() -> Fleet:
+        fleet = Fleet(VirtualStore(valkey.url, jitter(0.0005, 0.003, 1)), LIMITS, assumed=40, patience=600.0)
+        for number in range(40):
+            fleet.start(f"r{number:02}", 1)
+        await asyncio.sleep(181.0)
+        return fleet
+
+    fleet = run_virtual(main())
+    by_minute = [fleet.counts(at, at + 60.0).total() for at in (0.0, 60.0, 120.0)]
+    assert fleet.refused(100, 60.0) == 0
+    assert min(by_minute) >= 90, by_minute
+
+
+def test_who_was_idle_for_long_makes_nobody_else_look_lost(valkey: StoreServer) -> None:
+    async def main() -> VirtualStore:
+        store = VirtualStore(valkey.url, jitter(0.0005, 0.003, 1))
+        fleet = Fleet(store)
+        idle, busy = fleet.start("ra"), fleet.start("rb")
+        await idle.ask()
+        for _ in range(60):
+            await busy.ask()
+            await asyncio.sleep(0.5)
+        await idle.ask()
+        await busy.ask()
+        return store
+
+    said = run_virtual(main()).counted.calls
+    assert said["lost"] == said["forgot"] == 0, said
+
+
+def test_a_new_replica_waits_for_what_a_store_that_was_just_started_may_have_forgotten(
+    valkey: StoreServer,
+) -> None:
+    async def main() -> float:
+        fleet = Fleet(VirtualStore(valkey.url, jitter(0.0005, 0.003, 1)))
+        fleet.store.go_away()
+        fleet.store.forget()
+        sidecar = fleet.start("ra")
+        await sidecar.ask()
+        return fleet.arrivals[0][0]
+
+    assert 2.0 <= run_virtual(main()) <= 2.5
+
+
+def test_the_simulated_fleet_costs_what_it_should(valkey: StoreServer) -> None:
+    figures = play(valkey.url, 4, 1, at_the_limit(60.0), around=50e-6)
+    assert figures.refused == figures.late == 0
+    assert figures.calls <= 3 * figures.requests
+    assert 0 < figures.load < 0.01

@@ -47,6 +47,7 @@ class Book:
         self.synced = False
         self.replicas = 0
         self.pending: list[Writing] = []
+        self.wanting: set[str] = set()
         self._known: dict[str, Entry] = {}
         self._since = -math.inf
         self._presumed: dict[Lane, list[float]] = {}
@@ -300,6 +301,7 @@ class Book:
             if stale:
                 room.resumption.pause(since)
             theirs = still = full = 0
+            contended = bool(room.withheld) or lane.limit in self.wanting
             for id_, held in self.held.items():
                 if lane in held.lanes:
                     slot = held.slot(lane)
@@ -311,7 +313,7 @@ class Book:
             left = room.remaining(since)
             if stale:
                 likely = 0
-            elif room.withheld or full > room.capacity - self.lines.length(lane.limit):
+            elif contended or room.withheld or full > room.capacity - self.lines.length(lane.limit):
                 likely = left  # where somebody waits, or was cut off before, what came free has been taken
             else:
                 level = most_likely(theirs) if theirs < room.capacity else room.capacity

@@ -39,11 +39,10 @@ _AHEAD = 0.6 * LEASE
 _WOKEN = 16
 """How many in each line are woken when something has changed for all: the others hear of it in time."""
 
-_SOONEST, _LATEST, _LATEST_IDLE = 0.1, 0.3, 5.0
-"""Seconds between two tries of a store that is gone: at first, later, and later where nothing waits."""
-
-_TRIES = 4000
-"""Tries a second that may come from all replicas together."""
+_SOONEST, _LATEST, _LATEST_SLOW, _AT_LEISURE = 0.1, 0.3, 1.0, 5.0
+"""Seconds between two tries of a store that is gone: at first, and later; where it does not answer in time, so
+that it may be the tries that are too much; and where nothing waits.
+"""
 
 _LATECOMERS = 10.0
 """Seconds for which what happened is kept beyond the longest window, for those who were cut off."""
@@ -222,6 +221,7 @@ class RedisLedger(Unguarded):
                 oldest = min(taken, default=book.now)
                 at = max(now + 0.1, min(calls.time.here(oldest + room.hold), now + room.hold))
         self._due[book.key] = max(self._due.get(book.key, now), at)
+        book.wanting.add(lane.limit)
         return Busy(lane, max(at, now + 0.001))
 
     async def _ask(self, calls: Calls, lanes: Lanes, *, cautious: bool) -> _Part | Busy | None:
@@ -261,6 +261,7 @@ class RedisLedger(Unguarded):
 
     def _granted(self, calls: Calls, id_: str, lanes: Lanes) -> _Part:
         part = self._open[id_] = _Part(calls, id_, lanes)
+        calls.book.wanting.difference_update(lane.limit for lane in lanes)
         return part
 
     def _undo(self, calls: Calls, asked: Asked, lanes: Lanes) -> None:
@@ -295,8 +296,10 @@ class RedisLedger(Unguarded):
 
     def _lose(self, error: Exception) -> None:
         self._ways.failed(error.reason if isinstance(error, StoreGone) else "error")
-        latest = _LATEST if any(map(self._matters, self._calls.values())) else _LATEST_IDLE
-        latest = max(latest, self.replicas / _TRIES)
+        latest = _AT_LEISURE
+        if any(map(self._matters, self._calls.values())):
+            slow = isinstance(error, StoreGone) and error.reason == "timeout"
+            latest = _LATEST_SLOW if slow else _LATEST
         wait = min(_SOONEST * 1.5 ** min(self._failures, 20), latest)
         self._failures += 1
         # Spread: a store that comes back is not to be asked by a whole fleet at the same moment.
