@@ -40,8 +40,8 @@ _WOKEN = 16
 """How many in each line are woken when something has changed for all: the others hear of it in time."""
 
 _SOONEST, _LATEST, _LATEST_SLOW, _AT_LEISURE = 0.1, 0.3, 1.0, 5.0
-"""Seconds between two tries of a store that is gone: at first, and later; where it does not answer in time, so
-that it may be the tries that are too much; and where nothing waits.
+"""Seconds between two tries of a store that is gone: at first; later; where it does not answer in time, as
+tries may be too much for it; and where nothing waits.
 """
 
 _LATECOMERS = 10.0
