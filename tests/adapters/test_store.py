@@ -388,14 +388,20 @@ async def test_a_store_behind_tls_is_trusted_by_its_authority_only() -> None:
 
 @asynccontextmanager
 async def listening(
-    url: str, heard: list[bytes], *, quiet: float = 5.0, password: str | None = None, **more: Any
+    url: str,
+    heard: list[bytes],
+    *,
+    broken: Callable[[], None] = lambda: None,
+    quiet: float = 5.0,
+    password: str | None = None,
+    **more: Any,
 ) -> AsyncIterator[Store]:
     store = Store(
         settings(url, **more),
         script=SCRIPT,
         channel="told",
         heard=heard.append,
-        broken=lambda: None,
+        broken=broken,
         password=None if password is None else lambda: password,
         quiet=quiet,
     )
@@ -422,13 +428,18 @@ async def reaches(server: StoreServer, heard: list[bytes], data: bytes) -> None:
 
 async def test_what_is_published_is_heard_and_again_after_a_restart(server: StoreServer) -> None:
     heard: list[bytes] = []
-    async with listening(server.url, heard) as store:
+    broke: list[None] = []
+    async with listening(server.url, heard, broken=lambda: broke.append(None)) as store:
         await reaches(server, heard, b"one\xff")
+        assert not broke
         await store.run([KEY], ["from a script"])
         await eventually(lambda: asyncio.sleep(0, b"from a script" in heard))
         server.kill()
+        await eventually(lambda: asyncio.sleep(0, len(broke) == 1))
+        await asyncio.sleep(0.5)
         server.start()
         await reaches(server, heard, b"two")
+        assert len(broke) == 1, "tries that fail are not told"
 
 
 async def test_listening_outlasts_a_store_that_is_not_there_yet() -> None:
