@@ -159,6 +159,11 @@ class VirtualStore:
         if self.refuses:
             self.refuses, self._started = False, self._clock.now()
 
+    def expiries(self) -> dict[str, int]:
+        """Return the seconds until each key is gone: -1 if it never is."""
+        keys: Any = self._client.scan_iter()
+        return {key.decode(): self._client.ttl(key) for key in keys}
+
     def close(self) -> None:
         """Let go of the server."""
         self._client.close()

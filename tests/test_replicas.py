@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from bench.fleet import LIMITS, at_the_limit, play
+from proxy.policy.limits import Lane
 from proxy.virtual import run_virtual
 from tests.fakes import jitter
 from tests.servers import StoreServer
@@ -131,6 +132,26 @@ def test_who_was_idle_for_long_makes_nobody_else_look_lost(valkey: StoreServer) 
 
     said = run_virtual(main()).counted.calls
     assert said["lost"] == said["forgot"] == 0, said
+
+
+def test_everything_in_the_store_expires_even_if_nobody_calls_again(valkey: StoreServer) -> None:
+    async def main() -> VirtualStore:
+        store = VirtualStore(valkey.url)
+        sidecar = Fleet(store).start("ra")
+        await sidecar.ask()
+        await asyncio.sleep(1.0)
+        store.forget()
+        breaks = iter([False])
+        store.breaks = lambda: next(breaks, True)  # what it answers is never heard
+        await sidecar.ledger.pause(Lane("standard", "team"), 1.0)
+        await asyncio.sleep(0.5)
+        sidecar.end()
+        return store
+
+    store = run_virtual(main())
+    assert store.counted.calls["forgot"] == 1
+    assert store.expiries()
+    assert all(0 < seconds <= 120 for seconds in store.expiries().values()), store.expiries()
 
 
 def test_a_new_replica_waits_for_what_a_store_that_was_just_started_may_have_forgotten(

@@ -65,6 +65,7 @@ elseif a.o then
 end
 -- The first to write takes memory: a store that has none left refuses all of a call, or nothing.
 redis.call('HSET', meta, 'young', kept[5])
+redis.call('EXPIRE', meta, a.k)
 
 -- What this replica knew last must stand here still, or be so old that it does not matter: else the store
 -- forgot, or never heard of it.
@@ -83,7 +84,6 @@ if a.f and (now < a.f or now > a.u) then
   if not a.j or a.s ~= skew then return answer('jumped') end
   skew = text(a.x - server)
   redis.call('HSET', meta, 'skew', skew)
-  redis.call('EXPIRE', meta, a.k)
   return answer('jumped')
 end
 if not a.z and redis.call('HEXISTS', lost, a.m) == 1 then
