@@ -42,7 +42,6 @@ class Figures:
     late: int
     slowest: float
     refused: int
-    waited: float
 
     @property
     def load(self) -> float:
@@ -80,7 +79,6 @@ def play(url: str, replicas: int, credentials: int, scene: Scene, *, around: flo
             counted.late,
             statistics.quantiles(counted.took, n=100)[-1] if len(counted.took) > 1 else 0.0,
             fleet.refused(SIZE, PER),
-            statistics.median(fleet.waited) if fleet.waited else 0.0,
         )
 
     return run_virtual(main())

@@ -35,19 +35,13 @@ def info(server: StoreServer, section: str, name: str) -> float:
     return float(found[1])
 
 
-def in_script(server: StoreServer) -> tuple[int, float]:
-    """Return how often the script ran there, and for how many seconds in all."""
-    said = server.command("INFO", "commandstats").decode()
-    found = [re.search(rf"cmdstat_{name}:calls=(\d+),usec=(\d+)", said) for name in ("evalsha", "eval")]
-    return sum(int(one[1]) for one in found if one), sum(int(one[2]) for one in found if one) / 1e6
-
-
 async def exchanges(server: StoreServer, count: int) -> None:
     """Take a slot and settle it, so many times: what an idle proxy does for a request."""
     settings = Redis(url=server.url, secret=SecretStr("a-secret-of-the-fleet"), timeout=0.4)
+    table = LimitTable([limit.model_copy(update={"requests": 100_000}) for limit in LIMITS if limit.per])
     replica = Replica(
         settings,
-        LimitTable([limit.model_copy(update={"requests": 100_000}) for limit in LIMITS if limit.per]),
+        table,
         LoopClock(),
         upstream=Upstream(),
         probe=False,
@@ -56,7 +50,6 @@ async def exchanges(server: StoreServer, count: int) -> None:
         failed=lambda reason: None,
     )
     await replica.start()
-    table = LimitTable([limit for limit in LIMITS if limit.per])
     for number in range(count):
         lanes = table.lanes(request(credential=f"key{number % _CREDENTIALS}"))
         grant = await replica.ledger.take(lanes)
@@ -77,7 +70,7 @@ def one_call(server: StoreServer) -> float:
     def state() -> tuple[float, ...]:
         cpu = info(server, "cpu", "used_cpu_user") + info(server, "cpu", "used_cpu_sys")
         wire = info(server, "stats", "total_net_input_bytes"), info(server, "stats", "total_net_output_bytes")
-        return *in_script(server), cpu, *wire
+        return *server.in_script(), cpu, *wire
 
     before, memory = state(), info(server, "memory", "used_memory")
     asyncio.run(exchanges(server, _EXCHANGES))

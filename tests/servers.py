@@ -2,6 +2,7 @@
 
 import asyncio
 import queue
+import re
 import shutil
 import signal
 import socket
@@ -129,6 +130,14 @@ class StoreServer:
         ) as client:
             client.response_callbacks.clear()  # the bytes as they are, for every command
             return client.execute_command(*args)
+
+    def in_script(self) -> tuple[int, float]:
+        """Return how often a script ran here by the server's own count, each in one round trip, and for how
+        many seconds in all.
+        """
+        said = self.command("INFO", "commandstats").decode()
+        found = re.findall(r"cmdstat_(?:evalsha|eval):calls=(\d+),usec=(\d+)", said)
+        return sum(int(calls) for calls, _ in found), sum(int(usec) for _, usec in found) / 1e6
 
     def freeze(self) -> None:
         """Stop it: the system still takes connections, and nobody answers."""

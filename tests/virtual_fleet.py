@@ -65,7 +65,6 @@ class Sidecar:
             fleet.failures.append(refusal)
             return
         assert not isinstance(turn, Party)
-        fleet.waited.append(fleet.clock.now() - now)
         turn.started()
         turn.sent()
         await asyncio.sleep(fleet.way())
@@ -99,7 +98,6 @@ class Fleet:
         self.table = LimitTable(limits)
         self.way = jitter(0.005, 0.05, 3)
         self.arrivals: list[tuple[float, str, str]] = []
-        self.waited: list[float] = []
         self.failures: list[object] = []
         self.sidecars: dict[str, Sidecar] = {}
         self._tickets = 0
@@ -134,12 +132,16 @@ class Fleet:
 
     def slowest(self, since: float, size: int = SIZE) -> float:
         """Return how long (seconds) a window's worth of requests took at the most, from a time on."""
-        times = [at for at, *_ in self.arrivals if at >= since]
-        return max(beyond - first for first, beyond in zip(times, times[size:], strict=False))
+        return slowest([at for at, *_ in self.arrivals if at >= since], size)
 
     def counts(self, since: float = 0.0, until: float = math.inf) -> Counter[str]:
         """Return how many arrived, by replica."""
         return Counter(me for at, me, _ in self.arrivals if since <= at < until)
+
+
+def slowest(times: Sequence[float], size: int) -> float:
+    """Return how long so many requests took at the most, of those that arrived at these times."""
+    return max(beyond - first for first, beyond in zip(times, times[size:], strict=False))
 
 
 def jain(counts: Sequence[float]) -> float:

@@ -313,7 +313,7 @@ class Book:
             left = room.remaining(since)
             if stale:
                 likely = 0
-            elif contended or room.withheld or full > room.capacity - self.lines.length(lane.limit):
+            elif contended or full > room.capacity - self.lines.length(lane.limit):
                 likely = left  # where somebody waits, or was cut off before, what came free has been taken
             else:
                 level = most_likely(theirs) if theirs < room.capacity else room.capacity

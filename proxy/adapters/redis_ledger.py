@@ -540,7 +540,7 @@ class RedisLedger(Unguarded):
                 async with calls.lock:
                     if not self.trouble:
                         await self._call(calls)
-            elif not self._is_here(book) and not book.pending and now > calls.heard + 2 * self._terms.horizon:
+            elif not self._matters(calls) and now > calls.heard + 2 * self._terms.horizon:
                 del self._calls[key]
         last = max((calls.heard for calls in (self._greeting, *self._calls.values())), default=-math.inf)
         if in_doubt or now > last + _GREETING:
@@ -582,14 +582,13 @@ class RedisLedger(Unguarded):
         """Tell what is left to tell, as far as the store can be reached."""
         for calls in self._calls.values():
             async with calls.lock:
-                if not self.trouble and (calls.book.pending or self._is_here(calls.book)):
+                if not self.trouble and self._matters(calls):
                     calls.book.write(Writing(Entry(self._new_id(), "l", calls.latest())))
                     await self._call(calls, bye=True)
         await asyncio.gather(*self._writers.values(), *self._listeners, return_exceptions=True)
 
     def capacity(self, lane: Lane) -> int:
-        book = self._of(lane.key).book
-        return book.rooms.room(lane, book.now).capacity
+        return self._of(lane.key).book.capacity(lane)
 
     def outlook(self, lane: Lane) -> Outlook:
         calls = self._of(lane.key)

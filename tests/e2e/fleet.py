@@ -56,6 +56,12 @@ class Replica:
             self._process = None
 
 
+def standard(requests: int, per: float) -> str:
+    """Return the one limit that a fleet shares, as it is configured."""
+    limit = {"name": "standard", "requests": requests, "per": per, "match": {"anonymous": False}}
+    return programs.toml_limits([limit])
+
+
 @asynccontextmanager
 async def fleet(
     tmp_path: Path, upstream: str, limits: str, stores: Sequence[str], redis: str = ""

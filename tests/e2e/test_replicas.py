@@ -2,7 +2,6 @@
 
 import asyncio
 import itertools
-import re
 import time
 from collections import Counter
 from pathlib import Path
@@ -12,30 +11,16 @@ import pytest
 
 from proxy.demo import best_possible
 from tests.e2e import programs
-from tests.e2e.fleet import SECRET, fleet
+from tests.e2e.fleet import SECRET, fleet, standard
 from tests.e2e.test_goodput import Stalls
-from tests.servers import Kind, StoreServer, start_store
+from tests.servers import Kind, start_store
 from tests.virtual_fleet import jain
 
 pytestmark = [pytest.mark.wallclock, pytest.mark.timeout(180)]
 
-REPLICAS, CALLERS, REQUESTS = 4, 200, 1000
-LIMITS = """
-[[limits]]
-name = "standard"
-requests = 100
-per = 6.0
-match = { anonymous = false }
-
-"""
+REPLICAS, CALLERS, REQUESTS, WINDOW = 4, 200, 1000, 6.0
+LIMITS = standard(100, WINDOW)
 KEY = "avk_the_key_that_nobody_may_see"
-
-
-def calls(server: StoreServer) -> int:
-    """Return how many calls the server counted itself: each is one round trip."""
-    said = server.command("INFO", "commandstats").decode()
-    counted = re.findall(r"cmdstat_(?:evalsha|eval):calls=(\d+)", said)
-    return sum(map(int, counted))
 
 
 @pytest.mark.parametrize("kind", ["valkey", "redis62", "redis70"])
@@ -62,10 +47,10 @@ async def test_a_thousand_requests(tmp_path: Path, kind: Kind) -> None:
 
             stalls = Stalls()
             watching = asyncio.create_task(stalls.watch())
-            before, began = calls(store), time.monotonic()
+            before, began = store.in_script()[0], time.monotonic()
             await asyncio.gather(*(caller(number) for number in range(CALLERS)))
             seconds = time.monotonic() - began
-            trips = calls(store) - before
+            trips = store.in_script()[0] - before
             watching.cancel()
             done = await programs.ledger(session, upstream)
     bound = best_possible(REQUESTS, [(100, 6.0)])
@@ -104,11 +89,11 @@ async def test_two_round_trips_a_request_when_idle_and_the_store_never_sees_a_ke
             for number in range(4):
                 assert await ask(number) == 200
             await asyncio.sleep(0.5)
-            before = calls(store)
+            before = store.in_script()[0]
             for number in range(16):
                 assert await ask(number) == 200
                 await asyncio.sleep(0.1)
-            trips = calls(store) - before
+            trips = store.in_script()[0] - before
             await ask(0, "POST", "/api/v1/exports/")
             bearer = {"Authorization": f"Bearer {KEY}"}
             async with session.get(f"{replicas[0].url}/api/v1/projects/", headers=bearer) as answer:

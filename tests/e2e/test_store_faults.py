@@ -14,19 +14,12 @@ import pytest
 
 from tests.e2e import programs
 from tests.e2e.chaos import Chaos, chaos
-from tests.e2e.fleet import Replica, fleet
+from tests.e2e.fleet import Replica, fleet, standard
 from tests.servers import StoreServer, free_port, start_sentinel, start_store
 
 pytestmark = [pytest.mark.wallclock, pytest.mark.timeout(60)]
 
-LIMITS = """
-[[limits]]
-name = "standard"
-requests = 200
-per = 6.0
-match = { anonymous = false }
-
-"""
+LIMITS = standard(200, 6.0)
 OPTIONS = ("--limit", "standard=200/6", "--limit", "burst=1000/1")
 PASSWORD = "the-password-of-the-store"
 EVERY = 0.1
