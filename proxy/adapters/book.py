@@ -5,13 +5,11 @@ sum made anew, in the order of time: so whoever knows the same entries knows the
 """
 
 import math
-import zlib
 from collections.abc import Callable, Iterable
 
 from proxy.adapters.lines import Lines
 from proxy.adapters.rooms import Held, Rooms
 from proxy.adapters.wire import Entry, Writing, read_news, replica_of
-from proxy.policy.foreign import most_likely
 from proxy.policy.limits import Lane, Lanes, LimitTable
 from proxy.policy.window import SlidingWindow
 from proxy.turn import Learned
@@ -39,7 +37,7 @@ class Book:
         self, key: str, me: str, make: Callable[[], Rooms], *, horizon: float, transit: float
     ) -> None:
         self.key = key
-        self._me = me
+        self.me = me
         self._make = make
         self._horizon = horizon
         self._transit = transit
@@ -49,9 +47,6 @@ class Book:
         self.pending: list[Writing] = []
         self.wanting: set[str] = set()
         self._known: dict[str, Entry] = {}
-        self._since = -math.inf
-        self._presumed: dict[Lane, list[float]] = {}
-        self._alone: set[str] = set()
         self._open_since: dict[Lane, float] = {}
         self.writes = 0
         self._reset()
@@ -146,7 +141,7 @@ class Book:
             case "l":
                 self.lines.leaves(entry.replica)
             case "x":
-                if entry.rest[0] != self._me:  # what ours are doing is known
+                if entry.rest[0] != self.me:  # what ours are doing is known
                     silent, among = entry.rest
                     self._silent(silent, among, now)
             case "b":
@@ -213,7 +208,7 @@ class Book:
 
     def ahead(self, limit: str) -> int | None:
         """Return how many replicas go before this one for a limit; None if it is not in line."""
-        return self.lines.ahead(limit, self._me)
+        return self.lines.ahead(limit, self.me)
 
     def due(self, lanes: Lanes, now: float, *, cautious: bool) -> tuple[float, Lane]:
         """Return when it is our turn in all lanes, as far as is known, and in which it comes last.
@@ -240,92 +235,8 @@ class Book:
     def turn(self, now: float) -> float | None:
         """Return when it is our turn in every line, as far as is known; None if we are in none."""
         times = []
-        for limit in self.lines.limits(self._me):
+        for limit in self.lines.limits(self.me):
             if (lane := self.lane(limit)) in self.rooms:
                 ahead = self.ahead(limit) or 0
                 times.append(self.rooms.room(lane, now).ready_at(now, ahead=ahead))
         return max(times, default=None)
-
-    def due_alone(self, lanes: Lanes, now: float, *, cautious: bool) -> tuple[float, Lane]:
-        """Return when our share has room in all lanes, for as long as others cannot be asked."""
-        times = []
-        for lane in lanes:
-            room = self.rooms.room(lane, now)
-            share = self._share(lane, now)
-            if isinstance(room, SlidingWindow):
-                share = max(share, room.ready_at(now, cautious=cautious))
-            times.append((max(share, room.resumption.paused_until), lane))
-        return max(times, key=lambda time: time[0])
-
-    def _share(self, lane: Lane, now: float) -> float:
-        """Return when one more of ours fits: of what was or comes free, one in so many is ours.
-
-        With what we held before, it is never more than others withhold. Where there are more replicas than
-        slots, one window in so many is ours.
-        """
-        room = self.rooms.room(lane, now)
-        size, among = room.allowed(now), max(1, self.replicas)
-        theirs, ours, alone = list(self._presumed.get(lane, ())), [], []
-        for id_, held in self.held.items():
-            if lane in held.lanes:
-                free = room.free_at(held.slot(lane))
-                if id_ in self._alone:
-                    alone.append(free)
-                elif replica_of(id_) == self._me:
-                    ours.append(free)
-                else:
-                    theirs.append(min(free, self._since + self.lasts(lane)))
-        rounds = -(-among // max(1, size))
-        if rounds > 1:
-            among, hold = max(1, size), self.lasts(lane)
-            alone = [free + (rounds - 1) * hold for free in alone]
-            theirs.append(self._since + zlib.crc32(self._me.encode()) % rounds * hold)
-        for at in sorted({now, *(free for free in (*theirs, *ours, *alone) if free > now)}):
-            others, before, mine = (sum(free > at for free in frees) for frees in (theirs, ours, alone))
-            if (size - others - before) // among > mine and before + mine < max(1, size // among):
-                return at
-        return math.inf
-
-    def goes_alone(self, since: float, *, stale: bool) -> None:
-        """Divide what is free from `since` on; presume what others may have taken before that is not known.
-
-        Where that is `stale`, one goes as a probe, as at a start.
-        """
-        self._since, self._presumed = since, {}
-        if not self.synced:
-            return
-        for lane in self.rooms.lanes():
-            room = self.rooms.room(lane, since)
-            if not isinstance(room, SlidingWindow):
-                continue
-            if stale:
-                room.resumption.pause(since)
-            theirs = still = full = 0
-            contended = bool(room.withheld) or lane.limit in self.wanting
-            for id_, held in self.held.items():
-                if lane in held.lanes:
-                    slot = held.slot(lane)
-                    full += room.free_at(slot) > self.now
-                    if replica_of(id_) != self._me:
-                        room.sent(slot, since)
-                        theirs += slot.taken > self.now - room.hold
-                        still += room.free_at(slot) > since
-            left = room.remaining(since)
-            if stale:
-                likely = 0
-            elif contended or full > room.capacity - self.lines.length(lane.limit):
-                likely = left  # where somebody waits, or was cut off before, what came free has been taken
-            else:
-                level = most_likely(theirs) if theirs < room.capacity else room.capacity
-                likely = min(max(0, level - still), left)  # they go on as before
-            self._presumed[lane] = [since + self.lasts(lane)] * (likely + room.withheld)
-
-    def take_alone(self, entry: Entry) -> None:
-        """Take a slot of our share."""
-        self._alone.add(entry.id)
-        self.apply(entry)
-
-    def asks_again(self) -> None:
-        """Divide nothing any more: the others can be asked."""
-        self._presumed = {}
-        self._alone.clear()

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from proxy.adapters.alone import Alone
 from proxy.adapters.book import Book
 from proxy.adapters.presence import Presence
 from proxy.adapters.server_time import ServerTime
@@ -69,6 +70,7 @@ class Calls:
 
     def __init__(self, book: Book, terms: Terms, run: Run, clock: Clock, new_id: Callable[[], str]) -> None:
         self.book = book
+        self.alone = Alone(book)
         self.time = ServerTime(clock.wall() - clock.now())
         self.lock = asyncio.Lock()
         self.presence = Presence()

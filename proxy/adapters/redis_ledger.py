@@ -117,7 +117,6 @@ class RedisLedger(Unguarded):
         self._calls: dict[str, Calls] = {}
         self._open: dict[str, _Part] = {}
         self._due: dict[str, float] = {}
-        self._alone: set[str] = set()
         self._writers: dict[str, asyncio.Task[None]] = {}
         self._listeners: set[asyncio.Task[None]] = set()
         self._freed: Freed = lambda lanes: None
@@ -281,9 +280,8 @@ class RedisLedger(Unguarded):
             self._lose(error)
             return None
         self._have()
-        if calls.book.key in self._alone:
-            self._alone.discard(calls.book.key)
-            calls.book.asks_again()
+        if calls.alone.begun:
+            calls.alone.ends()
             news = True
         if news:
             self._freed(self._lanes_of(calls.book))
@@ -317,22 +315,21 @@ class RedisLedger(Unguarded):
             self._ways.changed(True, "The budget is shared again.")
 
     def _take_alone(self, calls: Calls, lanes: Lanes, *, cautious: bool) -> _Part | Busy:
-        now, book = self._clock.now(), calls.book
+        now, book, alone = self._clock.now(), calls.book, calls.alone
         starts = calls.presence.until + _MARGIN
         if now < starts:
             return Busy(lanes[0], starts)
-        if book.key not in self._alone:
-            self._alone.add(book.key)
+        if not alone.begun:
             for lane in lanes:
                 book.rooms.room(lane, book.now)
             stale = now > starts + LEASE
-            book.goes_alone(calls.time.latest(now if stale else starts), stale=stale)
+            alone.begins(calls.time.latest(now if stale else starts), stale=stale)
         there = calls.time.earliest(now)
-        at, lane = book.due_alone(lanes, there, cautious=cautious)
+        at, lane = alone.due(lanes, there, cautious=cautious)
         if at > there:
             return Busy(lane, max(calls.time.here(at), now + 0.001) if at < math.inf else math.inf)
         entry = Entry(self._new_id(), "t", calls.latest(), ([lane.limit for lane in lanes],))
-        book.take_alone(entry)
+        alone.take(entry)
         book.write(Writing(entry, changes=[(lane.limit, entry.id, "inf") for lane in lanes]))
         return self._granted(calls, entry.id, lanes)
 
