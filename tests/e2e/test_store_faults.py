@@ -26,6 +26,12 @@ EVERY = 0.1
 """Seconds between the requests to each proxy."""
 BY_THEN = 2.0
 """Seconds after which a proxy that is cut off spends its share: others know by then that it may."""
+AGAIN, AGAIN_SLOW = 0.3, 1.0
+"""Seconds at most between two tries of a store, and where it does not answer in time (docs/scaling.md)."""
+CALL = 0.2
+"""Seconds that a try takes at most: `redis.timeout`."""
+SLACK = 0.3
+"""Seconds that a machine with much to do may take."""
 
 
 @dataclass(frozen=True)
@@ -174,9 +180,11 @@ async def test_a_proxy_goes_on_without_its_store(tmp_path: Path, name: str) -> N
         f" {then:.3f} s; back after {back:.3f} s"
     )
     assert detected <= 0.5
-    assert first <= BY_THEN + 0.3
-    assert then <= 0.3
-    assert back <= 1.0
+    assert first <= BY_THEN + SLACK
+    assert then <= SLACK
+    again = AGAIN_SLOW if fault.reason == "timeout" else AGAIN
+    # A try that began before the store was back may fail, and the next one may take its time.
+    assert back <= CALL + again + CALL + SLACK
 
 
 async def test_a_store_that_was_emptied_is_not_missed(tmp_path: Path) -> None:
