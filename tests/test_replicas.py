@@ -103,6 +103,35 @@ def test_an_idle_replica_notices_that_the_store_went_away_and_tries_it_at_leisur
     run_virtual(main())
 
 
+@pytest.mark.parametrize("back", [False, True])
+def test_no_request_waits_for_a_store_that_is_silent(valkey: StoreServer, back: bool) -> None:
+    async def main() -> list[float]:
+        fleet = Fleet(VirtualStore(valkey.url, jitter(0.0005, 0.003, 1)), assumed=1)
+        sidecar, took = fleet.start("ra"), []
+
+        async def ask() -> None:
+            began = fleet.clock.now()
+            await sidecar.admitted()
+            took.append(fleet.clock.now() - began)
+
+        await sidecar.ask()
+        fleet.store.cut = lambda me: True
+        await sidecar.ask()
+        assert sidecar.ledger.trouble
+        for number in range(80):
+            if back and number == 40:
+                fleet.store.cut = lambda me: False
+            sidecar.does(ask())
+            await asyncio.sleep(0.07)
+        assert bool(sidecar.ledger.trouble) is not back
+        sidecar.end()
+        return took
+
+    took = run_virtual(main())
+    assert len(took) == 80
+    assert max(took) <= 0.02
+
+
 def test_many_that_wait_for_two_limits_do_not_wait_for_each_other(valkey: StoreServer) -> None:
     async def main() -> Fleet:
         fleet = Fleet(VirtualStore(valkey.url, jitter(0.0005, 0.003, 1)), LIMITS, assumed=40, patience=600.0)

@@ -12,6 +12,7 @@ from proxy.errors import Refusal
 from proxy.pacing import Pacing
 from proxy.party import Party
 from proxy.policy.limits import LimitTable
+from proxy.turn import Turn
 from proxy.virtual import VirtualClock
 from tests.fakes import jitter, request
 from tests.stores import VirtualStore, replica
@@ -52,19 +53,25 @@ class Sidecar:
         while True:
             await self.ask()
 
-    async def ask(self) -> None:
-        """Have one request answered."""
+    async def admitted(self) -> Turn:
+        """Wait until one request may go. Raises Refusal."""
         fleet = self._fleet
         now = fleet.clock.now()
         made = request(
             arrived=now, deadline=now + fleet.patience, credential=self._credential, ticket=fleet.ticket()
         )
+        turn = await self._admission.admit(made, fleet.table.lanes(made))
+        assert not isinstance(turn, Party)
+        return turn
+
+    async def ask(self) -> None:
+        """Have one request answered."""
+        fleet = self._fleet
         try:
-            turn = await self._admission.admit(made, fleet.table.lanes(made))
+            turn = await self.admitted()
         except Refusal as refusal:
             fleet.failures.append(refusal)
             return
-        assert not isinstance(turn, Party)
         turn.started()
         turn.sent()
         await asyncio.sleep(fleet.way())

@@ -75,6 +75,8 @@ class Calls:
         self.lock = asyncio.Lock()
         self.presence = Presence()
         self.heard = -math.inf
+        self.agreeing = False
+        """Whether a call under way was answered before: from now on, others may count on us again."""
         self._since = math.inf
         self._run = run
         self._clock = clock
@@ -112,6 +114,7 @@ class Calls:
             asking = None if asked is None else self._asking(asked)
             if asking is not None:
                 question["t"] = self._take(asking)
+            self.agreeing = bool(agreed)
             reply, fresh = await self._put(question | agreed)
             news |= fresh
             if reply.status in ("jumped", "forgot", "lost"):

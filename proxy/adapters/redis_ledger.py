@@ -8,6 +8,7 @@ else is known of a limit (others' use, pauses, probes, its size) each replica wo
 import asyncio
 import math
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -187,8 +188,15 @@ class RedisLedger(Unguarded):
             raise
         return SharedGrant(lanes, tuple(parts))
 
+    def _lock(self, calls: Calls) -> AbstractAsyncContextManager[None]:
+        """Return what lets one call be made at a time; nobody waits for one to a store that is gone.
+
+        Such a call does not show that we are here: until it was answered, others leave us our share.
+        """
+        return nullcontext() if self.trouble and not calls.agreeing else calls.lock
+
     async def _take(self, calls: Calls, lanes: Lanes, *, cautious: bool) -> _Part | Busy:
-        async with calls.lock:
+        async with self._lock(calls):
             for _ in range(_ROUNDS):
                 if self.trouble:
                     return self._take_alone(calls, lanes, cautious=cautious)
@@ -380,7 +388,7 @@ class RedisLedger(Unguarded):
     ) -> Learned:
         """Hold what an answer says against what all replicas sent before it: that is to be heard first."""
         calls, book = part.calls, part.calls.book
-        async with calls.lock:
+        async with self._lock(calls):
             book.write(Writing(entry, refused, changes))
             if not self.trouble:
                 await self._call(calls, bye=not self._is_here(book))
