@@ -88,11 +88,18 @@ class Book:
 
     def everything(self) -> Iterable[Entry]:
         """Return all entries that matter, in the order of time."""
-        return sorted(self._known.values(), key=lambda entry: entry.at)
+        recent = self.now - self._horizon
+        return sorted((one for one in self._known.values() if one.at > recent), key=lambda entry: entry.at)
 
     def hear(self, entries: Iterable[Entry]) -> bool:
-        """Apply what was not known; tell if there was any."""
+        """Apply what was not known; tell if there was any.
+
+        What is older than the horizon is left out, wherever it comes from: of a slot and what became of it,
+        others may have forgotten one and not yet the other.
+        """
         new = [entry for entry in entries if entry.id not in self._known]
+        recent = max([self.now, *(entry.at for entry in new)]) - self._horizon
+        new = [entry for entry in new if entry.at > recent]
         if any(entry.at < self.now - _LATE for entry in new):
             self._known |= {entry.id: entry for entry in new}
             self._sum_up()

@@ -128,6 +128,21 @@ def test_what_is_older_than_any_window_is_forgotten() -> None:
     assert list(made.held) == ["b:3"]
 
 
+@pytest.mark.parametrize("fresh", [False, True])
+def test_what_others_write_anew_of_longer_ago_is_left_out(fresh: bool) -> None:
+    """Of a slot that was given back they may have forgotten when, but not yet the slot."""
+    made, old, now = book(), take("b:1", 100.0), take("c:1", 118.0)
+    if not fresh:
+        made.hear([now])
+    made.hear([settled("b:2", "b:1", 100.1), now, old])
+    made.hear([old])
+    assert list(made.held) == ["c:1"]
+    assert left(made, 130.0) == 9
+    made.hear([take("c:2", 102.0)])
+    made.hear([take("c:3", 120.0)])
+    assert [entry.id for entry in made.everything()] == ["c:1", "c:3"]
+
+
 def test_writings_are_numbered_in_the_order_in_which_they_are_to_be_carried_out() -> None:
     made = book()
     made.write(Writing(take("a:1", 1.0)))
