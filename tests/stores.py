@@ -78,7 +78,7 @@ class VirtualStore:
         self._turn = nullcontext() if around is None else asyncio.Lock()
         self._under_way: set[asyncio.Task[bytes]] = set()
         self.way = way
-        self._started = -math.inf
+        self.started = -math.inf
         self.jumped = 0.0
         self.cut: Callable[[str], bool] = lambda me: False
         self.breaks: Callable[[], bool] = lambda: False
@@ -130,7 +130,7 @@ class VirtualStore:
 
     def _carry_out(self, keys: Sequence[str], args: Sequence[bytes | str]) -> tuple[bytes, float]:
         now = self._clock.wall() + self.jumped
-        time = f"{int(now)}", f"{int(now % 1 * 1e6)}", f"{int(min(1e6, self._clock.now() - self._started))}"
+        time = f"{int(now)}", f"{int(now % 1 * 1e6)}", f"{int(min(1e6, self._clock.now() - self.started))}"
         said: Any = self._script(keys=list(keys), args=[*args, *time])
         answer, microseconds, woken = said
         assert isinstance(answer, bytes)
@@ -157,7 +157,7 @@ class VirtualStore:
         """Lose everything, and be there again if it was not: then it was just started."""
         self._client.flushall()
         if self.refuses:
-            self.refuses, self._started = False, self._clock.now()
+            self.refuses, self.started = False, self._clock.now()
 
     def expiries(self) -> dict[str, int]:
         """Return the seconds until each key is gone: -1 if it never is."""

@@ -10,7 +10,7 @@ from proxy.virtual import run_virtual
 from tests.fakes import jitter
 from tests.servers import StoreServer
 from tests.stores import VirtualStore
-from tests.virtual_fleet import PER, SIZE, Fleet, jain, rounds_of_trouble
+from tests.virtual_fleet import PER, SIZE, Fleet, Sidecar, jain, rounds_of_trouble
 
 NAMES = ("ra", "rb", "rc", "rd")
 
@@ -101,6 +101,41 @@ def test_an_idle_replica_notices_that_the_store_went_away_and_tries_it_at_leisur
         sidecar.end()
 
     run_virtual(main())
+
+
+@pytest.mark.parametrize("up", [0.3, 1.2, 1.9, 60.0])
+@pytest.mark.parametrize("silent", [False, True])
+def test_a_store_that_goes_while_it_is_young_is_done_without_as_soon_as_any(
+    valkey: StoreServer, up: float, silent: bool
+) -> None:
+    async def main() -> list[float]:
+        store = VirtualStore(valkey.url, jitter(0.0005, 0.003, 1))
+        fleet, took = Fleet(store, assumed=2), []
+        store.started = fleet.clock.now() - up
+
+        async def ask(sidecar: Sidecar) -> None:
+            began = fleet.clock.now()
+            await sidecar.admitted()
+            took.append(fleet.clock.now() - began)
+
+        async def load(sidecar: Sidecar) -> None:
+            while True:
+                sidecar.does(ask(sidecar))
+                await asyncio.sleep(0.5)
+
+        for sidecar in (fleet.start("ra"), fleet.start("rb")):
+            sidecar.does(load(sidecar))
+        await asyncio.sleep(0.2)
+        if silent:
+            store.cut = lambda me: True
+        else:
+            store.go_away()
+        await asyncio.sleep(8.0)
+        return took
+
+    took = run_virtual(main())
+    assert len(took) >= 30
+    assert max(took) <= 2.3
 
 
 @pytest.mark.parametrize("back", [False, True])

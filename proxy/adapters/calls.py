@@ -75,6 +75,8 @@ class Calls:
         self.lock = asyncio.Lock()
         self.presence = Presence()
         self.heard = -math.inf
+        self.put_off = -math.inf
+        """Until when a store that was just started grants nothing."""
         self.agreeing = False
         """Whether a call under way was answered before: from now on, others may count on us again."""
         self._since = math.inf

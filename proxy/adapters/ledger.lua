@@ -141,7 +141,7 @@ if take then
   elseif take.q <= written or a.c ~= noted or (take.s and known ~= a.n) then
     status = 'news'
   elseif tonumber(kept[5]) > now then
-    status, lane, at = 'busy', take.l[1][1], tonumber(kept[5])
+    status, at = 'young', tonumber(kept[5])
   else
     for _, one in ipairs(take.l) do
       local key = KEYS[FIRST + one[1]]

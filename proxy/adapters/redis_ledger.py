@@ -17,7 +17,7 @@ from proxy.adapters.calls import NOT_NOW, Asked, Calls, Run, Terms, Unsteady
 from proxy.adapters.presence import LEASE
 from proxy.adapters.rooms import Rooms, Unguarded
 from proxy.adapters.store_gone import StoreGone
-from proxy.adapters.wire import Entry, Writing, write_news
+from proxy.adapters.wire import Entry, Reply, Writing, write_news
 from proxy.clock import Clock
 from proxy.events import LedgerReason
 from proxy.policy.limits import Lane, Lanes, LimitTable
@@ -257,13 +257,16 @@ class RedisLedger(Unguarded):
         if reply is None:
             self._undo(calls, asked, lanes)
             return None
-        if reply == "ok":
+        if reply.status == "ok":
             self._due[book.key] = self._clock.now()
             return self._granted(calls, asked.id, lanes)
-        if isinstance(reply, tuple):
-            limit, free = reply
-            lane, turn = self._turn(calls, lanes, cautious=cautious)
-            return self._busy(calls, Lane(limit, book.key), max(turn, calls.time.here(free)))
+        free = calls.time.here(reply.at)
+        if reply.status == "young":
+            calls.put_off = free
+            return Busy(lanes[0], max(free, self._clock.now() + 0.001))
+        if reply.status == "busy":
+            _, turn = self._turn(calls, lanes, cautious=cautious)
+            return self._busy(calls, Lane(self._terms.limits[reply.lane - 1], book.key), max(turn, free))
         return None
 
     def _granted(self, calls: Calls, id_: str, lanes: Lanes) -> _Part:
@@ -278,10 +281,8 @@ class RedisLedger(Unguarded):
             book.apply(Entry(asked.id, "t", calls.latest(), (list(asked.limits),)))
         self._note(calls, "f", (asked.id,), _freed_now(asked.id, lanes))
 
-    async def _call(
-        self, calls: Calls, asked: Asked | None = None, *, bye: bool = False
-    ) -> str | tuple[str, float] | None:
-        """Call the store; return what became of what was asked, None if it is gone."""
+    async def _call(self, calls: Calls, asked: Asked | None = None, *, bye: bool = False) -> Reply | None:
+        """Call the store; return its answer, None if it is gone."""
         try:
             reply, news = await calls.call(asked, bye=bye, quiet=bool(self.trouble))
         except (StoreGone, Unsteady, ValueError) as error:
@@ -293,9 +294,7 @@ class RedisLedger(Unguarded):
             news = True
         if news:
             self._freed(self._lanes_of(calls.book))
-        if reply.status == "busy":
-            return self._terms.limits[reply.lane - 1], reply.at
-        return reply.status
+        return reply
 
     def _lanes_of(self, book: Book) -> Lanes:
         return tuple(book.lane(limit) for limit in self._terms.limits)
@@ -391,7 +390,7 @@ class RedisLedger(Unguarded):
         async with self._lock(calls):
             book.write(Writing(entry, refused, changes))
             if not self.trouble:
-                await self._call(calls, bye=not self._is_here(book))
+                await self._call(calls, bye=not self._is_here(calls))
             before = self._standing(book, part.lanes)
             learned = book.apply(entry)
             changed = before != self._standing(book, part.lanes)
@@ -506,16 +505,17 @@ class RedisLedger(Unguarded):
     async def _write_up(self, calls: Calls) -> None:
         async with calls.lock:
             if calls.book.pending and not self.trouble:
-                await self._call(calls, bye=not self._is_here(calls.book))
+                await self._call(calls, bye=not self._is_here(calls))
         if calls.book.pending and not self.trouble:
             asyncio.get_running_loop().call_soon(self._flush, calls)
 
-    def _is_here(self, book: Book) -> bool:
+    def _is_here(self, calls: Calls) -> bool:
         """Tell whether others should know if this replica falls silent."""
-        return any(part.calls.book is book for part in self._open.values()) or self._waits(book)
+        waits = self._waits(calls.book) or calls.put_off > self._clock.now()
+        return waits or any(part.calls is calls for part in self._open.values())
 
     def _matters(self, calls: Calls) -> bool:
-        return bool(calls.book.pending) or self._is_here(calls.book)
+        return bool(calls.book.pending) or self._is_here(calls)
 
     def _waits(self, book: Book) -> bool:
         return book.lines.waits(self._terms.me)
@@ -541,7 +541,7 @@ class RedisLedger(Unguarded):
             book = calls.book
             if self._waits(book) and now > self._due.get(key, now) + _GRACE:
                 self._note(calls, "l", (), [], wake=self._others(book, book.lines.limits()))
-            elif self._is_here(book) and (in_doubt or now > calls.presence.promised - _AHEAD):
+            elif self._is_here(calls) and (in_doubt or now > calls.presence.promised - _AHEAD):
                 async with calls.lock:
                     if not self.trouble:
                         await self._call(calls)
@@ -580,7 +580,7 @@ class RedisLedger(Unguarded):
     async def _hear(self, calls: Calls) -> None:
         async with calls.lock:
             if not self.trouble:
-                await self._call(calls, bye=not self._is_here(calls.book))
+                await self._call(calls, bye=not self._is_here(calls))
         self._freed(self._lanes_of(calls.book))
 
     async def close(self) -> None:

@@ -88,10 +88,11 @@ class Watch:
 
     async def ask(self, replica: Replica) -> None:
         while True:
-            self.tasks.append(asyncio.create_task(self._one(replica)))
+            self.tasks.append(asyncio.create_task(self.one(replica)))
             await asyncio.sleep(EVERY)
 
-    async def _one(self, replica: Replica) -> None:
+    async def one(self, replica: Replica) -> None:
+        """Ask for something once."""
         began = time.monotonic()
         url, headers = f"{replica.url}/api/v1/datasets/?limit=1", {"X-Avala-Api-Key": "avk_one"}
         async with self._session.get(url, headers=headers) as answer:
@@ -135,6 +136,10 @@ async def watching(tmp_path: Path, urls: list[str], more: str = "") -> AsyncIter
         replicas = await stack.enter_async_context(fleet(tmp_path, upstream, LIMITS, urls, more))
         session = await stack.enter_async_context(aiohttp.ClientSession())
         watch = Watch(session, replicas, upstream)
+        await asyncio.gather(
+            *map(watch.one, replicas)
+        )  # a store that was just started grants nothing at once
+        watch.answers.clear()
         loads = [asyncio.create_task(watch.ask(replica)) for replica in replicas]
         try:
             await asyncio.sleep(1.0)
