@@ -213,5 +213,5 @@ def remembered(
         hashed_with = saved.secret
         ledger.remember(saved.lanes)
     keeper = StateKeeper(file, lambda: Saved(hashed_with, ledger.memories()), clock)
-    ledger.on_changed(keeper.changed)
+    ledger.on_changed(keeper.changed, keeper.taken)
     return hashed_with, keeper

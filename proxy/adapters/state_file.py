@@ -1,16 +1,18 @@
 """The only place where it is known how what was spent is kept beyond the life of a process.
 
-The file is replaced as a whole, so it is whole however the process ends. Nothing is synced to the disk: the
-end of the process is to be survived, not that of the machine, and a file that a power cut left half is
-ignored like any other that makes no sense. No credential is in it, but the secret that hashes them is.
+The file is replaced as a whole, so it is whole however the process ends; what is taken between two savings is
+added to it, a line each. Nothing is synced to the disk: the end of the process is to be survived, not that of
+the machine, and a file that a power cut left half is ignored like any other that makes no sense. No
+credential is in it, but the secret that hashes them is.
 """
 
 import fcntl
+import json
 import os
 import stat
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from typing import Annotated
 
@@ -59,6 +61,8 @@ class _Kept(_Versioned):
 
 _ANY_VERSION = TypeAdapter(_Versioned)
 _THIS_VERSION = TypeAdapter(_Kept)
+_ADDED = TypeAdapter(tuple[str, str, _Moment])
+"""What was taken since: the limit, the key, and when it has been counted."""
 
 
 class InUse(Exception):
@@ -97,6 +101,7 @@ class StateFile:
         self._wall = wall
         self._told = told
         self._lock: int | None = None
+        self._added_to: int | None = None
         self._spoiled = False
         self._failing = False
 
@@ -173,6 +178,8 @@ class StateFile:
                 file.write(_encode(saved, self._wall() * 1000))
             self._keep_spoiled()
             os.replace(self._temporary, self._path)  # noqa: PTH105
+            self._leave()
+            self._added_to = os.open(self._path, os.O_WRONLY | os.O_APPEND | _LINKS_AND_PIPES)
         except OSError as error:
             with suppress(OSError):
                 os.unlink(self._temporary)  # noqa: PTH108 - half of it may fill the disk
@@ -188,6 +195,22 @@ class StateFile:
                 self._failing = False
                 self._told("state_file_writable", f"{self._path} is written again.")
 
+    def add(self, lanes: Iterable[Lane], counted_in: float) -> None:
+        """Add what was just taken to what was saved; it has been counted in so many seconds.
+
+        What can't be written is left to the next saving, which tells of it.
+        """
+        if self._added_to is not None:
+            at = _moments((-counted_in,), self._wall() * 1000)[0]
+            lines = "".join(f"\n{json.dumps((lane.limit, lane.key, at))}" for lane in lanes)
+            with suppress(OSError):
+                os.write(self._added_to, lines.encode())
+
+    def _leave(self) -> None:
+        if self._added_to is not None:
+            os.close(self._added_to)
+            self._added_to = None
+
     def _keep_spoiled(self) -> None:
         """Put aside what was ignored, once: it may be of a later version, to which one goes back."""
         if self._spoiled:
@@ -198,6 +221,7 @@ class StateFile:
 
     def close(self) -> None:
         """Let others have the file."""
+        self._leave()
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
@@ -240,6 +264,7 @@ def _moments(ages: Iterable[float], now: float) -> list[int]:
 def _decode(content: bytes, now: float) -> Saved:
     if len(content) > _LARGEST:
         raise _Unusable("it is larger than 64 MiB")
+    content, *added = content.split(b"\n")
     try:
         schema = _ANY_VERSION.validate_json(content, strict=True).schema
         if schema != _SCHEMA:
@@ -252,7 +277,20 @@ def _decode(content: bytes, now: float) -> Saved:
     lanes = {Lane(lane.limit, lane.key): _memory(lane, now) for lane in kept.lanes}
     if len(lanes) != len(kept.lanes):
         raise _Unusable('its "lanes" has one twice')
+    _add(lanes, added, now)
     return Saved(bytes.fromhex(kept.secret), lanes)
+
+
+def _add(lanes: dict[Lane, Memory], added: list[bytes], now: float) -> None:
+    for number, line in enumerate(added, 1):
+        try:
+            limit, key, at = _ADDED.validate_json(line, strict=True)
+        except ValidationError:
+            if number == len(added):
+                return  # the disk was full in the middle of it
+            raise _Unusable("a line that was added makes no sense") from None
+        before = lanes.get(Lane(limit, key), Memory())
+        lanes[Lane(limit, key)] = replace(before, own=(*before.own, (now - at) / 1000))
 
 
 def _why(error: ValidationError) -> str:

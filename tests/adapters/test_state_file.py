@@ -116,6 +116,46 @@ def test_the_file_is_compact_json_in_whole_milliseconds_since_1970(disk: Disk) -
     )
 
 
+def test_what_is_added_between_savings_comes_back_too(disk: Disk) -> None:
+    other = Lane("burst", 'a "key"\n')
+    with disk.opened() as (file, _):
+        file.add([LANE], 1.0)  # before the first saving there is nothing to add it to
+        file.save(EARLIER)
+        file.add([LANE, other], 1.0)
+        disk.time += 0.25
+        file.add([LANE], 1.0)
+    assert disk.reads() == Saved(SECRET, {LANE: Memory((60.25, -0.75, -1.0)), other: Memory((-0.75,))})
+    with disk.opened() as (file, _):
+        file.save(EARLIER)
+        file.add([], 1.0)
+    assert disk.reads() == EARLIER
+    assert disk.told == []
+
+
+@pytest.mark.parametrize("half", [b"\n", b'\n["standard","0123', b'\n["standard","0123456789ab",1.5]'])
+def test_a_line_that_was_half_added_is_left_out_and_one_that_makes_no_sense_spoils_all(
+    disk: Disk, half: bytes
+) -> None:
+    disk.saves(EARLIER)
+    whole = disk.path.read_bytes()
+    disk.path.write_bytes(whole + half)
+    assert disk.reads() == EARLIER
+    assert disk.told == []
+    disk.path.write_bytes(whole + half + b'\n["standard","0123456789ab",1790000000000]')
+    assert disk.reads() is None
+    assert "is ignored: a line that was added makes no sense." in disk.told[0][1]
+
+
+def test_a_full_disk_stops_nobody_from_adding(disk: Disk) -> None:
+    with disk.opened() as (file, _):
+        file.save(EARLIER)
+        with no_file_larger_than(disk.path.stat().st_size + 10):
+            file.add([LANE], 1.0)
+            file.add([LANE], 1.0)
+    assert disk.reads() == EARLIER
+    assert disk.told == []
+
+
 ages = st.floats(-1.0, 1e5)
 memories = st.builds(
     Memory,

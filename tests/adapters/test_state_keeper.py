@@ -1,10 +1,12 @@
 """The state file is written as soon as something was spent, and as often as costs little."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import cast
 
 from proxy.adapters.state_file import Saved, StateFile
 from proxy.adapters.state_keeper import StateKeeper
+from proxy.policy.limits import Lane
 from proxy.virtual import VirtualClock, run_virtual
 
 
@@ -15,6 +17,10 @@ class File:
         self.cost = cost
         self.written: list[tuple[float, bytes]] = []
         self.closed = False
+        self.added: list[tuple[float, Sequence[Lane], float]] = []
+
+    def add(self, lanes: Sequence[Lane], counted_in: float) -> None:
+        self.added.append((asyncio.get_running_loop().time(), lanes, counted_in))
 
     def save(self, saved: Saved) -> None:
         self.written.append((asyncio.get_running_loop().time(), saved.secret))
@@ -50,6 +56,23 @@ def test_a_change_is_written_at_once_and_many_of_one_moment_together() -> None:
             keeping.changed()
         await asyncio.sleep(1.0)
         assert [at for at, _ in file.written] == [1.0]
+        await keeping.close()
+
+    run_virtual(main())
+
+
+def test_what_is_taken_is_written_before_it_can_be_sent() -> None:
+    file = File()
+
+    async def main() -> None:
+        keeping = keeper(file, VirtualClock())
+        lanes = [Lane("standard", "team")]
+        keeping.taken(lanes, 1.0)
+        assert [at for at, _ in file.written] == [0.0], "there was nothing yet to add it to"
+        keeping.taken(lanes, 1.0)
+        assert file.added == [(0.0, lanes, 1.0)]
+        await asyncio.sleep(1.0)
+        assert [at for at, _ in file.written] == [0.0, 0.0], "and then all together"
         await keeping.close()
 
     run_virtual(main())

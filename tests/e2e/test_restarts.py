@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import json
 import signal
+import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -78,6 +79,18 @@ async def refusals(some: Lives, session: aiohttp.ClientSession) -> int:
     return count
 
 
+async def knows_what_arrived(file: Path, some: Lives, session: aiohttp.ClientSession) -> None:
+    """See that a state file has all that was sent, up to the moment of the kill."""
+    saved, entries = (
+        file.read_bytes().split(b"\n"),
+        (await programs.ledger(session, some.upstream))["entries"],
+    )
+    lanes = {lane["limit"]: lane["own"] for lane in json.loads(saved[0])["lanes"]}
+    moments = lanes["standard"] + [at for limit, _, at in map(json.loads, saved[1:]) if limit == "standard"]
+    known = sum(at > (time.time() - 5.0) * 1000 for at in moments)
+    assert known >= sum(entry["arrived"] > time.monotonic() - 5.0 for entry in entries) > 0
+
+
 async def test_ten_kills_under_a_load_that_spends_all_cost_no_refusal_with_a_state_file(
     tmp_path: Path,
 ) -> None:
@@ -95,8 +108,12 @@ async def test_ten_kills_under_a_load_that_spends_all_cost_no_refusal_with_a_sta
                 callers = callers or [asyncio.create_task(caller()) for _ in range(40)]
                 await asyncio.sleep(1.5 + 0.37 * (number % 4))
                 if number < RESTARTS:
+                    answered = some.statuses.total()
+                    while some.statuses.total() == answered:  # noqa: ASYNC110 - in the middle of what goes at once
+                        await asyncio.sleep(0.001)
                     process.kill()
                     await process.wait()
+                    await knows_what_arrived(tmp_path / "state.json", some, session)
                 else:
                     for task in callers:
                         task.cancel()
