@@ -110,17 +110,12 @@ def test_a_store_that_goes_while_it_is_young_is_done_without_as_soon_as_any(
 ) -> None:
     async def main() -> list[float]:
         store = VirtualStore(valkey.url, jitter(0.0005, 0.003, 1))
-        fleet, took = Fleet(store, assumed=2), []
+        fleet = Fleet(store, assumed=2)
         store.started = fleet.clock.now() - up
-
-        async def ask(sidecar: Sidecar) -> None:
-            began = fleet.clock.now()
-            await sidecar.admitted()
-            took.append(fleet.clock.now() - began)
 
         async def load(sidecar: Sidecar) -> None:
             while True:
-                sidecar.does(ask(sidecar))
+                sidecar.does(sidecar.admitted())
                 await asyncio.sleep(0.5)
 
         for sidecar in (fleet.start("ra"), fleet.start("rb")):
@@ -131,7 +126,7 @@ def test_a_store_that_goes_while_it_is_young_is_done_without_as_soon_as_any(
         else:
             store.go_away()
         await asyncio.sleep(8.0)
-        return took
+        return fleet.waits
 
     took = run_virtual(main())
     assert len(took) >= 30
@@ -142,25 +137,20 @@ def test_a_store_that_goes_while_it_is_young_is_done_without_as_soon_as_any(
 def test_no_request_waits_for_a_store_that_is_silent(valkey: StoreServer, back: bool) -> None:
     async def main() -> list[float]:
         fleet = Fleet(VirtualStore(valkey.url, jitter(0.0005, 0.003, 1)), assumed=1)
-        sidecar, took = fleet.start("ra"), []
-
-        async def ask() -> None:
-            began = fleet.clock.now()
-            await sidecar.admitted()
-            took.append(fleet.clock.now() - began)
-
+        sidecar = fleet.start("ra")
         await sidecar.ask()
         fleet.store.cut = lambda me: True
         await sidecar.ask()
         assert sidecar.ledger.trouble
+        fleet.waits.clear()
         for number in range(80):
             if back and number == 40:
                 fleet.store.cut = lambda me: False
-            sidecar.does(ask())
+            sidecar.does(sidecar.admitted())
             await asyncio.sleep(0.07)
         assert bool(sidecar.ledger.trouble) is not back
         sidecar.end()
-        return took
+        return fleet.waits
 
     took = run_virtual(main())
     assert len(took) == 80

@@ -34,10 +34,10 @@ class Sidecar:
         self._fleet = fleet
         self._credential = credential
         self._admission = Admission(self.ledger, Pacing(fleet.limits), Queue(size=1000), fleet.clock)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[object]] = set()
         self.does(self._tend())
 
-    def does(self, what: Coroutine[None, None, None]) -> None:
+    def does(self, what: Coroutine[None, None, object]) -> None:
         """Let something go on until it ends, or the replica does."""
         task = asyncio.create_task(what)
         self._tasks.add(task)
@@ -62,6 +62,7 @@ class Sidecar:
         )
         turn = await self._admission.admit(made, fleet.table.lanes(made))
         assert not isinstance(turn, Party)
+        fleet.waits.append(fleet.clock.now() - now)
         return turn
 
     async def ask(self) -> None:
@@ -106,6 +107,7 @@ class Fleet:
         self.way = jitter(0.005, 0.05, 3)
         self.arrivals: list[tuple[float, str, str]] = []
         self.failures: list[object] = []
+        self.waits: list[float] = []
         self.sidecars: dict[str, Sidecar] = {}
         self._tickets = 0
 

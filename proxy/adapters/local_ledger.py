@@ -3,7 +3,7 @@
 All lanes of a request are decided together: a slot is taken in each of them, or in none.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 
 from proxy.adapters.rooms import Held, Room, Rooms, Unguarded
 from proxy.clock import Clock
@@ -11,10 +11,9 @@ from proxy.policy.limits import Lane, Lanes, LimitTable
 from proxy.policy.memory import Memory
 from proxy.policy.outlook import Outlook
 from proxy.policy.room import Slot
-from proxy.policy.window import SlidingWindow
 from proxy.turn import Busy, Freed, Grant, LaneState, Learned, News
 
-Taken = Callable[[Sequence[Lane], float], None]
+Taken = Callable[[Lanes, float], None]
 
 
 class LocalLedger(Unguarded):
@@ -28,18 +27,16 @@ class LocalLedger(Unguarded):
         self._freed: Freed = lambda lanes: None
         self._changed: Callable[[], None] = lambda: None
         self._taken: Taken = lambda lanes, counted_in: None
-        self._transit = transit
 
     def configure(self, limits: LimitTable, *, transit: float, clock_drift: float) -> None:
         """Go by other limits; what was spent of those that stay is kept."""
-        self._transit = transit
         self._rooms.configure(limits, transit=transit, clock_drift=clock_drift)
         self._freed(self._rooms.lanes())
 
     def on_changed(self, changed: Callable[[], None], taken: Taken) -> None:
         """Call `changed` whenever something was learned; call `taken` before what was taken can be sent.
 
-        The latter is told the windows, and the seconds in which the upstream has counted it at the latest.
+        The latter is told the seconds in which the upstream has counted it at the latest.
         """
         self._changed, self._taken = changed, taken
 
@@ -53,8 +50,7 @@ class LocalLedger(Unguarded):
             if (at := self._rooms.room(lane, now).ready_at(now, cautious=cautious)) > now:
                 return Busy(lane, at)
         grant = self._rooms.take(lanes, now)
-        slots = zip(lanes, grant.slots, strict=True)
-        self._taken([lane for lane, (room, _) in slots if isinstance(room, SlidingWindow)], self._transit)
+        self._taken(lanes, self._rooms.transit)
         return grant
 
     def began(self, grant: Grant) -> None:

@@ -60,7 +60,7 @@ class Rooms:
     def configure(self, limits: LimitTable, *, transit: float, clock_drift: float) -> None:
         """Go by other limits; what was spent of those that stay is kept."""
         self._limits |= limits.by_name  # who waits for one that is gone still does
-        self._transit = transit
+        self.transit = transit
         self._drift = clock_drift
         for lane, room in list(self._rooms.items()):
             limit = self._limits[lane.limit]
@@ -84,7 +84,7 @@ class Rooms:
     def _make(self, limit: Limit) -> Room:
         if limit.per is None:
             return AtOnce(limit.size)
-        window = SlidingWindow(limit.size, limit.per, self._transit, probe=self._probe, shared=self._shared)
+        window = SlidingWindow(limit.size, limit.per, self.transit, probe=self._probe, shared=self._shared)
         self._configure(window, limit)
         return window
 
@@ -97,7 +97,7 @@ class Rooms:
         room.configure(
             limit.size,
             limit.per,
-            self._transit,
+            self.transit,
             drift=self._drift,
             least=least,
             most=most,

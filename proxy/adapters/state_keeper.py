@@ -1,11 +1,11 @@
 """Keeps the state file up to date: it knows of all that may have been sent, whenever the process ends."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from proxy.adapters.state_file import Saved, StateFile
 from proxy.clock import Clock
-from proxy.policy.limits import Lane
+from proxy.policy.limits import Lanes
 
 _LEAST = 0.002
 _SHARE = 50.0
@@ -27,8 +27,8 @@ class StateKeeper:
         """Note that there is something new."""
         self._changed.set()
 
-    def taken(self, lanes: Sequence[Lane], counted_in: float) -> None:
-        """Note what is taken, of windows; the upstream has counted it in so many seconds."""
+    def taken(self, lanes: Lanes, counted_in: float) -> None:
+        """Note what is taken; the upstream has counted it in so many seconds."""
         if self._begun:
             self._file.add(lanes, counted_in)
         else:

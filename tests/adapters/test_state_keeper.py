@@ -1,12 +1,11 @@
 """The state file is written as soon as something was spent, and as often as costs little."""
 
 import asyncio
-from collections.abc import Sequence
 from typing import cast
 
 from proxy.adapters.state_file import Saved, StateFile
 from proxy.adapters.state_keeper import StateKeeper
-from proxy.policy.limits import Lane
+from proxy.policy.limits import Lane, Lanes
 from proxy.virtual import VirtualClock, run_virtual
 
 
@@ -17,9 +16,9 @@ class File:
         self.cost = cost
         self.written: list[tuple[float, bytes]] = []
         self.closed = False
-        self.added: list[tuple[float, Sequence[Lane], float]] = []
+        self.added: list[tuple[float, Lanes, float]] = []
 
-    def add(self, lanes: Sequence[Lane], counted_in: float) -> None:
+    def add(self, lanes: Lanes, counted_in: float) -> None:
         self.added.append((asyncio.get_running_loop().time(), lanes, counted_in))
 
     def save(self, saved: Saved) -> None:
@@ -66,7 +65,7 @@ def test_what_is_taken_is_written_before_it_can_be_sent() -> None:
 
     async def main() -> None:
         keeping = keeper(file, VirtualClock())
-        lanes = [Lane("standard", "team")]
+        lanes = (Lane("standard", "team"),)
         keeping.taken(lanes, 1.0)
         assert [at for at, _ in file.written] == [0.0], "there was nothing yet to add it to"
         keeping.taken(lanes, 1.0)

@@ -13,6 +13,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from proxy.adapters.state_file import StateFile
 from proxy.demo import scaled_limits
 from tests.e2e import programs
 
@@ -81,14 +82,14 @@ async def refusals(some: Lives, session: aiohttp.ClientSession) -> int:
 
 async def knows_what_arrived(file: Path, some: Lives, session: aiohttp.ClientSession) -> None:
     """See that a state file has all that was sent, up to the moment of the kill."""
-    saved, entries = (
-        file.read_bytes().split(b"\n"),
-        (await programs.ledger(session, some.upstream))["entries"],
-    )
-    lanes = {lane["limit"]: lane["own"] for lane in json.loads(saved[0])["lanes"]}
-    moments = lanes["standard"] + [at for limit, _, at in map(json.loads, saved[1:]) if limit == "standard"]
-    known = sum(at > (time.time() - 5.0) * 1000 for at in moments)
-    assert known >= sum(entry["arrived"] > time.monotonic() - 5.0 for entry in entries) > 0
+    state = StateFile(str(file), wall=time.time, told=lambda *said: None)
+    saved = state.open()
+    state.close()
+    assert saved is not None
+    [memory] = [memory for lane, memory in saved.lanes.items() if lane.limit == "standard"]
+    entries = (await programs.ledger(session, some.upstream))["entries"]
+    arrived = sum(entry["arrived"] > time.monotonic() - 5.0 for entry in entries)
+    assert sum(age < 5.0 for age in memory.own) >= arrived > 0
 
 
 async def test_ten_kills_under_a_load_that_spends_all_cost_no_refusal_with_a_state_file(

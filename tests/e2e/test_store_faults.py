@@ -136,9 +136,8 @@ async def watching(tmp_path: Path, urls: list[str], more: str = "") -> AsyncIter
         replicas = await stack.enter_async_context(fleet(tmp_path, upstream, LIMITS, urls, more))
         session = await stack.enter_async_context(aiohttp.ClientSession())
         watch = Watch(session, replicas, upstream)
-        await asyncio.gather(
-            *map(watch.one, replicas)
-        )  # a store that was just started grants nothing at once
+        # A store that was just started grants nothing at once.
+        await asyncio.gather(*map(watch.one, replicas))
         watch.answers.clear()
         loads = [asyncio.create_task(watch.ask(replica)) for replica in replicas]
         try:
