@@ -10,7 +10,7 @@ from proxy.virtual import run_virtual
 from tests.fakes import jitter
 from tests.servers import StoreServer
 from tests.stores import VirtualStore
-from tests.virtual_fleet import PER, SIZE, Fleet, Sidecar, jain, rounds_of_trouble
+from tests.virtual_fleet import LIMIT, PER, SIZE, Fleet, Sidecar, jain, rounds_of_trouble
 
 NAMES = ("ra", "rb", "rc", "rd")
 
@@ -186,6 +186,29 @@ def test_who_was_idle_for_long_makes_nobody_else_look_lost(valkey: StoreServer) 
 
     said = run_virtual(main()).counted.calls
     assert said["lost"] == said["forgot"] == 0, said
+
+
+def test_what_is_noted_while_the_store_is_told_is_told_right_after(valkey: StoreServer) -> None:
+    async def main() -> tuple[list[float], list[float]]:
+        fleet = Fleet(VirtualStore(valkey.url, lambda: 0.001), [LIMIT.model_copy(update={"requests": 2})])
+        first, second = fleet.start("ra"), fleet.start("rb")
+        turns = [await first.admitted() for _ in range(2)]
+        answered = []
+        for turn in turns:
+            turn.started()
+            turn.sent()
+        for turn in turns:  # the second while the store is told of the first
+            answered.append(fleet.clock.now())
+            first.does(turn.answered())
+            await asyncio.sleep(0.001)
+        granted = []
+        for _ in range(2):
+            await second.admitted()
+            granted.append(fleet.clock.now())
+        return answered, granted
+
+    answered, granted = run_virtual(main())
+    assert granted == pytest.approx([at + PER for at in answered], abs=0.05)
 
 
 def test_everything_in_the_store_expires_even_if_nobody_calls_again(valkey: StoreServer) -> None:

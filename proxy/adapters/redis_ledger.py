@@ -499,15 +499,16 @@ class RedisLedger(Unguarded):
     def _flush(self, calls: Calls) -> None:
         key = calls.book.key
         if key not in self._writers:
-            task = self._writers[key] = asyncio.get_running_loop().create_task(self._write_up(calls))
-            task.add_done_callback(lambda _: self._writers.pop(key, None))
+            self._writers[key] = asyncio.get_running_loop().create_task(self._write_up(calls))
 
     async def _write_up(self, calls: Calls) -> None:
-        async with calls.lock:
-            if calls.book.pending and not self.trouble:
-                await self._call(calls, bye=not self._is_here(calls))
-        if calls.book.pending and not self.trouble:
-            asyncio.get_running_loop().call_soon(self._flush, calls)
+        try:
+            while calls.book.pending and not self.trouble:
+                async with calls.lock:
+                    if calls.book.pending and not self.trouble:
+                        await self._call(calls, bye=not self._is_here(calls))
+        finally:  # in one step with the last look: what comes from now on has another writer
+            del self._writers[calls.book.key]
 
     def _is_here(self, calls: Calls) -> bool:
         """Tell whether others should know if this replica falls silent."""
