@@ -120,53 +120,54 @@ class Book:
     def apply(self, entry: Entry) -> Learned:
         """Add one entry to the sum; return what is learned by it."""
         self._known[entry.id] = entry
-        self.now = now = max(self.now, entry.at)
+        self.now = max(self.now, entry.at)
         learned = Learned()
         if entry.kind in _OF_A_TAKE:
             if (held := self.held.get(entry.rest[0])) is not None:
-                learned = self._goes_on(held, entry, now)
+                learned = self._goes_on(held, entry)
             elif not self.knows(entry.rest[0]):  # who writes it anew need not be who knows of the take
                 self._early.setdefault(entry.rest[0], []).append(entry)
         else:
-            self._begins(entry, now)
-        self._forget(now)
+            self._begins(entry)
+        self._forget(self.now)
         return learned
 
-    def _begins(self, entry: Entry, now: float) -> None:
+    def _begins(self, entry: Entry) -> None:
+        at = entry.at
         match entry.kind:
             case "t":
                 lanes = tuple(lane for lane in map(self.lane, entry.rest[0]) if lane in self.rooms)
-                self.held[entry.id] = self.rooms.take(lanes, now)
-                self.lines.served(entry.replica, entry.rest[0], entry.at)
+                self.held[entry.id] = self.rooms.take(lanes, at)
+                self.lines.served(entry.replica, entry.rest[0], at)
                 for early in self._early.pop(entry.id, ()):
-                    self._goes_on(self.held[entry.id], early, now)
+                    self._goes_on(self.held[entry.id], early)
             case "w":
-                self.lines.joins(entry.replica, entry.rest[0], entry.at)
+                self.lines.joins(entry.replica, entry.rest[0], at)
             case "p":
                 if (lane := self.lane(entry.rest[0])) in self.rooms:
-                    self.rooms.room(lane, now).resumption.pause(now + entry.rest[1])
+                    self.rooms.room(lane, at).resumption.pause(at + entry.rest[1])
             case "l":
                 self.lines.leaves(entry.replica)
             case "x":
                 if entry.rest[0] != self.me:  # what ours are doing is known
                     silent, among = entry.rest
-                    self._silent(silent, among, now)
+                    self._silent(silent, among, at)
             case "b":
                 for lane in self.rooms.lanes():
-                    self.rooms.room(lane, now).withhold(entry.replica, 0, now)
+                    self.rooms.room(lane, at).withhold(entry.replica, 0, at)
 
-    def _goes_on(self, held: Held, entry: Entry, now: float) -> Learned:
-        kind = entry.kind
+    def _goes_on(self, held: Held, entry: Entry) -> Learned:
+        kind, at = entry.kind, entry.at
         for room, slot in held.slots:
             if kind == "f":
                 room.refund(slot)
             elif kind == "r":
-                room.release(slot, now)
+                room.release(slot, at)
             elif slot.began == math.inf:
-                room.began(slot, min(entry.rest[1], now))
-                room.sent(slot, min(entry.rest[2], now))
+                room.began(slot, min(entry.rest[1], at))
+                room.sent(slot, min(entry.rest[2], at))
         if kind == "s":
-            return self.rooms.settle(held, read_news(entry.rest[3], self.key), now)
+            return self.rooms.settle(held, read_news(entry.rest[3], self.key), at)
         return Learned()
 
     def _silent(self, replica: str, among: int, now: float) -> None:
