@@ -16,8 +16,10 @@ from tests.fakes import until
 
 LIST = "/api/v1/datasets/?limit=2"
 UPLOADS = "/api/v1/uploads/"
+WINDOW = 3.0
+"""Seconds: so long that who was held up by it is told from who was held up by a busy machine."""
 LIMITS = [
-    {"name": "window", "requests": 2, "per": 0.4},
+    {"name": "window", "requests": 2, "per": WINDOW},
     {"name": "uploads", "concurrent": 1, "match": {"paths": [UPLOADS]}},
 ]
 OBSERVE: dict[str, Any] = {
@@ -28,10 +30,8 @@ OBSERVE: dict[str, Any] = {
 LENIENT = SandboxSettings(
     limits={"standard": Rate(10_000, 60.0), "burst": Rate(10_000, 1.0), "uploads": Concurrent(100)}
 )
-INSTANT = 0.05
-"""Seconds in which nobody waits for anything but the processor."""
-AT_ONCE = 0.3
-"""Seconds within which an answer comes that nobody holds back, on a busy machine too."""
+AT_ONCE = 1.5
+"""Seconds within which all is answered that nobody holds back, on a busy machine too."""
 
 
 async def told(stack: Stack, target: str = LIST, fields: dict[str, str] | None = None) -> tuple[int, float]:
@@ -42,7 +42,7 @@ async def told(stack: Stack, target: str = LIST, fields: dict[str, str] | None =
         assert "coalesced" not in timing
         found = re.match(r"queue;dur=([0-9.]+), .*, would-wait;dur=([0-9.]+)$", timing)
         assert found is not None
-        assert float(found[1]) / 1000 < INSTANT
+        assert float(found[1]) / 1000 < AT_ONCE
         return answer.status, float(found[2]) / 1000
 
 
@@ -84,18 +84,18 @@ async def test_nothing_is_delayed_and_what_would_have_waited_is_told_three_times
         assert {status for status, _ in answers} == {200}
         said = [wait for _, wait in answers]
         assert said[:2] == [0.0, 0.0]
-        assert said[3] == pytest.approx(0.4, abs=0.1)
-        assert said[5] == pytest.approx(0.8, abs=0.2)
+        assert said[3] == pytest.approx(WINDOW, abs=WINDOW / 3)
+        assert said[5] == pytest.approx(2 * WINDOW, abs=WINDOW / 3)
         lines = stack.lines("request")
         assert [line["would_wait"] for line in lines] == pytest.approx(said, abs=1e-3)
         assert {(line["limit"], line["coalesced"]) for line in lines} == {("none", False)}
-        assert max(line["waited"] for line in lines) < INSTANT
+        assert max(line["waited"] for line in lines) < AT_ONCE
         metrics = await ghosts(stack, 6)
         assert of(metrics, "observed_wait_seconds_count", 'limit="none"') == 2
         assert of(metrics, "observed_wait_seconds_count", 'limit="window"') == 4
         # Two of them wait for one window, and two for two.
-        assert of(metrics, "observed_wait_seconds_sum", 'limit="window"') == pytest.approx(2.4, abs=0.5)
-        assert of(metrics, "queue_wait_seconds_sum", 'limit="none"') < 6 * INSTANT
+        assert of(metrics, "observed_wait_seconds_sum", 'limit="window"') == pytest.approx(6 * WINDOW, abs=WINDOW)
+        assert of(metrics, "queue_wait_seconds_sum", 'limit="none"') < AT_ONCE
         assert of(metrics, "queue_wait_seconds_count", 'limit="window"') == 0
         assert stack.sandbox.ledger.summary()["requests"] == 6
 
@@ -130,14 +130,14 @@ async def test_who_would_not_wait_so_long_is_counted_and_gets_its_answer() -> No
 
 async def test_an_at_once_limit_holds_nobody_and_its_ghosts_for_as_long_as_calls_take() -> None:
     async with running(LENIENT, **OBSERVE | {"limits": LIMITS[1:]}) as stack:
-        slow = {"X-Sandbox-Fault": "slow;seconds=0.3"}
+        slow = {"X-Sandbox-Fault": f"slow;seconds={AT_ONCE}"}
         began = asyncio.get_running_loop().time()
         asked = (stack.ask("POST", UPLOADS, data=b"x", fields=slow) for _ in range(3))
         assert [status for status, _ in await asyncio.gather(*asked)] == [201] * 3
-        assert asyncio.get_running_loop().time() - began < 0.3 + AT_ONCE
+        assert asyncio.get_running_loop().time() - began < 2 * AT_ONCE
         metrics = await ghosts(stack, 3)
         assert of(metrics, "observed_wait_seconds_count", 'limit="uploads"') == 2
-        assert of(metrics, "observed_wait_seconds_sum", 'limit="uploads"') == pytest.approx(0.9, abs=0.2)
+        assert of(metrics, "observed_wait_seconds_sum", 'limit="uploads"') == pytest.approx(3 * AT_ONCE, abs=AT_ONCE / 2)
         await until(lambda: [one.remaining for one in stack.app._ledger.lanes()] == [1])
 
 
@@ -153,14 +153,14 @@ async def test_those_who_ask_for_the_same_in_one_moment_each_make_their_call() -
 
 async def test_a_refusal_of_the_api_is_told_and_holds_up_nobody_else() -> None:
     async with running(LENIENT, **OBSERVE) as stack:
-        fault = {"X-Sandbox-Fault": "429;retry-after=1;times=1", "X-Sandbox-Key": "k"}
+        fault = {"X-Sandbox-Fault": "429;retry-after=3;times=1", "X-Sandbox-Key": "k"}
         refused = asyncio.create_task(told(stack, fields=fault))
         await until(lambda: len(stack.lines("limit_paused")) == 1)
         began = asyncio.get_running_loop().time()
         assert (await told(stack))[0] == 200
         assert asyncio.get_running_loop().time() - began < AT_ONCE
         assert (await refused)[0] == 200
-        assert max(line["waited"] for line in stack.lines("request")) < INSTANT
+        assert max(line["waited"] for line in stack.lines("request")) < AT_ONCE
 
 
 async def test_who_was_refused_by_the_api_comes_back_when_it_said() -> None:
