@@ -713,7 +713,7 @@ arrivals = st.lists(
 LIMITS = [STANDARD, BURST, INFERENCE, UPLOADS]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(plan=arrivals)
 def test_no_window_overflows_nothing_is_lost_and_like_requests_keep_their_order(
     plan: list[tuple[float, str, str, float, float, float | None, float]],

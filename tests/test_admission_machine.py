@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -447,19 +447,11 @@ TestWaiting = Waiting.TestCase
 TestFromAStart = FromAStart.TestCase
 TestBehindABreaker = BehindABreaker.TestCase
 TestWaiting.settings = TestFromAStart.settings = TestBehindABreaker.settings = settings(
-    max_examples=150, stateful_step_count=50, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=150, stateful_step_count=50
 )
 
 
 @pytest.mark.parametrize("machine", [AtAStore, AtAStoreFromAStart, AtAStoreBehindABreaker])
 def test_at_a_store(valkey: StoreServer, machine: type[AtAStore]) -> None:
     machine.server = valkey
-    run_state_machine_as_test(
-        machine,
-        settings=settings(
-            max_examples=50,
-            stateful_step_count=50,
-            deadline=None,
-            suppress_health_check=[HealthCheck.too_slow],
-        ),
-    )
+    run_state_machine_as_test(machine, settings=settings(max_examples=50, stateful_step_count=50))

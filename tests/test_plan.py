@@ -233,7 +233,7 @@ def test_kinds_come_spread_over_the_whole() -> None:
 
 
 @given(counts=st.lists(st.integers(1, 60), min_size=2, max_size=4))
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_at_no_point_is_a_kind_far_from_its_share(counts: list[int]) -> None:
     plan = planned(*(f"{count} GET /{number}" for number, count in enumerate(counts)))
     seen: Counter[str] = Counter()

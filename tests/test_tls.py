@@ -320,7 +320,7 @@ def test_a_certificate_out_of_its_time_is_shown_but_told_of(
     assert [state for state, _ in files.told[1:]] == list(TELLS)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     begins=st.datetimes(datetime(1950, 1, 1), datetime(2090, 1, 1)),
     lasts=st.timedeltas(timedelta(seconds=1), timedelta(days=365 * 2000)),

@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.adapters.state_file import InUse, Saved, StateFile, Unwritable
@@ -171,7 +171,6 @@ saves = st.builds(
 )
 
 
-@settings(deadline=None)
 @given(saves, st.floats(1e9, 3e9), st.floats(0.0, 1e6))
 def test_any_memories_survive_to_the_millisecond_and_are_as_much_older_as_time_has_passed(
     saved: Saved, time: float, passed: float
@@ -311,7 +310,6 @@ def test_a_file_cut_anywhere_is_ignored(disk: Disk) -> None:
         assert disk.states() == ["state_file_ignored"]
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0), st.integers(0, 255)), min_size=1, max_size=3))
 def test_whatever_bytes_are_changed_it_is_ignored_or_can_be_used_and_saved_again(
     changes: list[tuple[int, int]],

@@ -94,7 +94,9 @@ async def test_nothing_is_delayed_and_what_would_have_waited_is_told_three_times
         assert of(metrics, "observed_wait_seconds_count", 'limit="none"') == 2
         assert of(metrics, "observed_wait_seconds_count", 'limit="window"') == 4
         # Two of them wait for one window, and two for two.
-        assert of(metrics, "observed_wait_seconds_sum", 'limit="window"') == pytest.approx(6 * WINDOW, abs=WINDOW)
+        assert of(metrics, "observed_wait_seconds_sum", 'limit="window"') == pytest.approx(
+            6 * WINDOW, abs=WINDOW
+        )
         assert of(metrics, "queue_wait_seconds_sum", 'limit="none"') < AT_ONCE
         assert of(metrics, "queue_wait_seconds_count", 'limit="window"') == 0
         assert stack.sandbox.ledger.summary()["requests"] == 6
@@ -137,7 +139,9 @@ async def test_an_at_once_limit_holds_nobody_and_its_ghosts_for_as_long_as_calls
         assert asyncio.get_running_loop().time() - began < 2 * AT_ONCE
         metrics = await ghosts(stack, 3)
         assert of(metrics, "observed_wait_seconds_count", 'limit="uploads"') == 2
-        assert of(metrics, "observed_wait_seconds_sum", 'limit="uploads"') == pytest.approx(3 * AT_ONCE, abs=AT_ONCE / 2)
+        assert of(metrics, "observed_wait_seconds_sum", 'limit="uploads"') == pytest.approx(
+            3 * AT_ONCE, abs=AT_ONCE / 2
+        )
         await until(lambda: [one.remaining for one in stack.app._ledger.lanes()] == [1])
 
 

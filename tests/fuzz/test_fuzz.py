@@ -29,7 +29,6 @@ def budget(examples: int) -> settings:
         derandomize=EXPLORE is None,
         database=None,
         report_multiple_bugs=False,
-        deadline=None,  # a case costs a millisecond, but the machine is shared
         suppress_health_check=list(HealthCheck),  # generating is slow under coverage; no input is discarded
     )
 

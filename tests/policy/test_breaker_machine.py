@@ -269,4 +269,4 @@ class Breaking(RuleBasedStateMachine):
 
 
 TestBreaking = Breaking.TestCase
-TestBreaking.settings = settings(max_examples=300, stateful_step_count=50, deadline=None)
+TestBreaking.settings = settings(max_examples=300, stateful_step_count=50)

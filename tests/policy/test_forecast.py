@@ -317,7 +317,7 @@ latencies = st.integers(0, 7).map(lambda tick: tick / 8)
 """Less than `transit`."""
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(latency=latencies, plan=plans, rest=eighths)
 def test_each_of_those_in_line_goes_exactly_when_it_was_foreseen(
     latency: float, plan: list[Step], rest: float

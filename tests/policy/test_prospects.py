@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Hashable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.policy.limits import Lane, Lanes
@@ -242,7 +242,6 @@ def test_nobody_in_line_is_never_late() -> None:
     assert watched.late_start(newcomer(0.0)) is None
 
 
-@settings(deadline=None)
 @given(
     latency=st.integers(0, 7).map(lambda tick: tick / 8),
     plan=plans,
@@ -269,7 +268,6 @@ def test_a_newcomer_is_refused_if_and_only_if_a_forecast_says_that_it_will_be_la
     assert watched.late_start(late) == (start if start > late.deadline else None)
 
 
-@settings(deadline=None)
 @given(latency=st.integers(0, 7).map(lambda tick: tick / 8), plan=plans, rest=eighths)
 def test_whoever_is_told_to_be_too_late_does_not_go(latency: float, plan: list[Step], rest: float) -> None:
     watched = Watched(played(latency, plan, NEEDS, rest))
