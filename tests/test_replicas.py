@@ -6,6 +6,7 @@ import pytest
 
 from bench.fleet import LIMITS, at_the_limit, play
 from proxy.policy.limits import Lane
+from proxy.turn import Busy, Grant, News
 from proxy.virtual import run_virtual
 from tests.fakes import jitter
 from tests.servers import StoreServer
@@ -209,6 +210,31 @@ def test_what_is_noted_while_the_store_is_told_is_told_right_after(valkey: Store
 
     answered, granted = run_virtual(main())
     assert granted == pytest.approx([at + PER for at in answered], abs=0.05)
+
+
+def test_what_could_not_be_told_is_told_whoever_finds_the_store_back(valkey: StoreServer) -> None:
+    ours, others = (Lane("standard", "team"),), (Lane("standard", "another"),)
+
+    async def main() -> Grant | Busy:
+        fleet = Fleet(VirtualStore(valkey.url), [LIMIT.model_copy(update={"requests": 1})])
+        first, second = fleet.start("ra").ledger, fleet.start("rb").ledger
+        grant = await first.take(ours)
+        assert not isinstance(grant, Busy)
+        first.sent(grant)
+        fleet.store.way = lambda: 0.02
+        found = asyncio.create_task(first.take(others))
+        await asyncio.sleep(0.03)  # that was carried out, and the answer is under way
+        fleet.store.refuses, fleet.store.way = True, lambda: 0.001
+        await first.settle(grant, News())
+        await asyncio.sleep(0.005)
+        assert first.trouble
+        fleet.store.refuses = False
+        await found
+        assert not first.trouble
+        await asyncio.sleep(PER + 0.1)
+        return await second.take(ours)
+
+    assert not isinstance(run_virtual(main()), Busy)
 
 
 def test_everything_in_the_store_expires_even_if_nobody_calls_again(valkey: StoreServer) -> None:

@@ -320,6 +320,9 @@ class RedisLedger(Unguarded):
         if self.trouble:
             self.trouble = ""
             self._ways.changed(True, "The budget is shared again.")
+            for calls in self._calls.values():
+                if calls.book.pending:
+                    self._flush(calls)
 
     def _take_alone(self, calls: Calls, lanes: Lanes, *, cautious: bool) -> _Part | Busy:
         now, book, alone = self._clock.now(), calls.book, calls.alone
@@ -561,10 +564,6 @@ class RedisLedger(Unguarded):
         wanted = min(self._calls.values(), key=lambda calls: not calls.book.pending, default=self._greeting)
         async with wanted.lock:
             await self._call(wanted)
-        if not self.trouble:
-            for calls in self._calls.values():
-                if self._matters(calls):
-                    self._flush(calls)
 
     def doubt(self) -> None:
         """Have it looked soon whether the store is there: a connection to it broke."""
