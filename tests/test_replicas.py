@@ -237,6 +237,72 @@ def test_what_could_not_be_told_is_told_whoever_finds_the_store_back(valkey: Sto
     assert not isinstance(run_virtual(main()), Busy)
 
 
+SMALL = LIMIT.model_copy(update={"requests": 10})
+
+
+async def several(sidecar: Sidecar, count: int) -> None:
+    """Have so many requests answered at the same time."""
+    await asyncio.gather(*(sidecar.ask() for _ in range(count)))
+
+
+def test_who_was_at_rest_when_nobody_could_reach_the_store_is_left_its_share(valkey: StoreServer) -> None:
+    async def main() -> Fleet:
+        fleet = Fleet(VirtualStore(valkey.url, lambda: 0.001), [SMALL], assumed=2)
+        first, second = fleet.start("ra"), fleet.start("rb")
+        await several(first, 1)
+        await several(second, 1)
+        await asyncio.sleep(8.0)
+        fleet.store.thawed.clear()
+        for sidecar in (first, second):
+            sidecar.does(several(sidecar, 20))
+        await asyncio.sleep(3.0)
+        fleet.store.thawed.set()
+        await asyncio.sleep(20.0)
+        return fleet
+
+    fleet = run_virtual(main())
+    assert len(fleet.arrivals) >= 32
+    assert fleet.refused(10) == 0
+
+
+def test_who_is_cut_off_is_left_its_share_while_nobody_else_is_there_either(valkey: StoreServer) -> None:
+    async def main() -> Fleet:
+        fleet = Fleet(VirtualStore(valkey.url, lambda: 0.001), [SMALL], assumed=2)
+        fleet.start("ra", 20)
+        fleet.start("rb", 20)
+        await asyncio.sleep(1.0)
+        fleet.store.cut = lambda me: me == "ra"
+        await asyncio.sleep(6.0)
+        fleet.store.thawed.clear()
+        await asyncio.sleep(6.0)
+        fleet.store.thawed.set()
+        await asyncio.sleep(0.5)
+        fleet.store.cut = lambda me: False
+        await asyncio.sleep(20.0)
+        return fleet
+
+    fleet = run_virtual(main())
+    assert len(fleet.arrivals) >= 40
+    assert fleet.refused(10) == 0
+
+
+def test_a_store_that_forgot_grants_nothing_before_all_who_may_know_were_heard(valkey: StoreServer) -> None:
+    async def main() -> Fleet:
+        fleet = Fleet(VirtualStore(valkey.url, lambda: 0.001), [SMALL])
+        one, *others = (fleet.start(name) for name in NAMES)
+        for sidecar in (one, *others):
+            await sidecar.ask()
+        await several(one, 6)  # of which the others have not heard
+        await asyncio.sleep(0.5)
+        fleet.store.forget()
+        await asyncio.gather(*(several(sidecar, 3) for sidecar in others))
+        return fleet
+
+    fleet = run_virtual(main())
+    assert fleet.refused(10) == 0
+    assert fleet.arrivals[10][0] == pytest.approx(PER, abs=0.3)
+
+
 def test_everything_in_the_store_expires_even_if_nobody_calls_again(valkey: StoreServer) -> None:
     async def main() -> VirtualStore:
         store = VirtualStore(valkey.url)

@@ -24,6 +24,9 @@ NOT_NOW = -1
 _SLACK = 0.1
 """Seconds by which a call may seem to be early or late beyond what is known of the store's clock."""
 
+_ANEW = 2.0
+"""Seconds for which a store that forgot grants nothing, unless all others were heard (`ledger.lua`)."""
+
 _TRIES = 6
 
 Run = Callable[[Sequence[str], Sequence[bytes | str]], Awaitable[bytes]]
@@ -79,7 +82,10 @@ class Calls:
         """Until when a store that was just started grants nothing."""
         self.agreeing = False
         """Whether a call under way was answered before: from now on, others may count on us again."""
+        self.cut_off = False
+        """Whether the store could not be asked for so long that others may have begun to spend alone."""
         self._since = math.inf
+        self._forgot, self._others = -math.inf, frozenset[str]()
         self._run = run
         self._clock = clock
         self._new_id = new_id
@@ -112,10 +118,12 @@ class Calls:
         for _ in range(_TRIES):
             written = list(self.book.pending)
             woken = _to_wake(written)
-            question = self._written(written) | self._wakes(woken) | manner
+            question = self._written(written) | manner
             asking = None if asked is None else self._asking(asked)
             if asking is not None:
                 question["t"] = self._take(asking)
+                woken |= self._missed()
+            question |= self._wakes(woken)
             self.agreeing = bool(agreed)
             reply, fresh = await self._put(question | agreed)
             news |= fresh
@@ -125,6 +133,7 @@ class Calls:
             self.book.critical = reply.critical
             self.book.pending = self.book.pending[len(written) :]
             self.heard, self.book.synced = self._clock.now(), True
+            self.cut_off &= quiet
             if asking is not None:
                 self._answered(asking, reply)
             if unheard := _to_wake(written) - woken:  # of whom was heard by this very answer
@@ -166,11 +175,16 @@ class Calls:
         if reply.status == "jumped":
             return {"j": True}
         if reply.status == "forgot":
-            self._since = math.inf
-            return {"o": self._write_anew({Entry.read(entry).id for entry in reply.entries})}
+            self._since, self._forgot = math.inf, self._clock.now()
+            self._others = self._write_anew({Entry.read(entry).id for entry in reply.entries})
+            return {"o": sorted(self._others)}
         back = Entry(self._new_id(), "b", self.latest())
         self.book.write_anew([Writing(back, critical=True, changes=self._own_slots())])
         return {"b": True}
+
+    def _missed(self) -> frozenset[str]:
+        """Return who is to be heard before a store that forgot grants anything, but not for long."""
+        return self._others if self._clock.now() < self._forgot + _ANEW else frozenset()
 
     def _answered(self, asking: _Asking, reply: Reply) -> None:
         """Note what became of what was asked for."""
@@ -199,6 +213,8 @@ class Calls:
             ],
             "g": book.key,
         }
+        if self.cut_off:
+            call["d"] = True
         if self.time.heard:
             earliest, latest = self.time.earliest(now), self.time.latest(now)
             call |= {"f": earliest - _SLACK, "u": latest + terms.patience + _SLACK, "x": latest}
@@ -255,7 +271,7 @@ class Calls:
         mine = [id_ for id_ in self.book.held if replica_of(id_) == self._terms.me]
         return [one for id_ in mine for one in self.slots(id_) if one[2]]
 
-    def _write_anew(self, known: set[str]) -> list[str]:
+    def _write_anew(self, known: set[str]) -> frozenset[str]:
         """Have all written that the store does not know; return who else may be spending."""
         book, others = self.book, set[str]()
         waiting = {writing.entry.id for writing in book.pending}
@@ -272,7 +288,7 @@ class Calls:
                     changes = [one for one in self.slots(entry.id, to_the_bound=not mine) if one[2]]
                 anew.append(Writing(entry, critical=True, changes=changes))
         book.write_anew(anew)
-        return sorted(others)
+        return frozenset(others)
 
 
 def _manner(*, bye: bool, quiet: bool) -> dict[str, Any]:

@@ -1,9 +1,15 @@
--- One call of a replica to the shared ledger: carried out whole, or not at all. `wire.py` names the fields.
+-- One call of a replica to the shared ledger: carried out whole, or not at all.
 -- Times are seconds of the ledger's own clock: the server's, plus what it jumped by (`skew`).
+-- ARGV[1] is JSON: m me; n, v number and id of the last entry heard of; c how many critical ones; s skew;
+--   f, u from when to when it may be carried out; x the latest that it is; h horizon; k expiry; l lease;
+--   p for each lane its size and how long what is withheld is; e entries (id, payload, critical, changes,
+--   number); t what is taken; w, g channels to wake, and with what. True, or not there: z does not show that
+--   it is here; y good-bye; j takes a jump back; b is back; d was cut off. o who else may be spending.
+-- `Reply` (wire.py) is the answer.
 local meta, log, here, lost, seen = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local FIRST = 5 -- after these, a key for each lane: when each slot comes free, by its id
 local a = cjson.decode(ARGV[1])
-local kept = redis.call('HMGET', meta, 'n', 'v', 'crit', 'skew', 'young')
+local kept = redis.call('HMGET', meta, 'n', 'v', 'crit', 'skew', 'young', 'told', 'called')
 local n, v, crit, skew = tonumber(kept[1] or '0'), kept[2] or '', tonumber(kept[3] or '0'), kept[4] or '0'
 local time = redis.call('TIME')
 local server = tonumber(time[1]) + tonumber(time[2]) / 1000000
@@ -58,13 +64,14 @@ local function answer(status)
   return cjson.encode({status, text(at), text(now), n, v, crit, skew, among, lane, entries})
 end
 
-if not kept[1] then
-  kept[5] = text(young())
-elseif a.o then
-  kept[5] = '0'
+-- Of what was forgotten, each other replica may know something that nobody else does.
+if a.o and kept[6] ~= '1' then
+  kept[5], kept[6] = text(now + 2), '1'
+elseif not kept[6] then
+  kept[5], kept[6] = text(young()), '0'
 end
 -- The first to write takes memory: a store that has none left refuses all of a call, or nothing.
-redis.call('HSET', meta, 'young', kept[5])
+redis.call('HSET', meta, 'young', kept[5], 'told', kept[6])
 redis.call('EXPIRE', meta, a.k)
 
 -- What this replica knew last must stand here still, or be so old that it does not matter: else the store
@@ -97,6 +104,12 @@ end
 for _, other in ipairs(a.o or {}) do
   redis.call('ZADD', here, 'NX', text(now - 1), other)
   redis.call('ZADD', seen, 'NX', text(now), other)
+end
+-- If nobody could call for a while, whoever was seen lately may have begun to spend alone.
+if a.d and now - tonumber(kept[7] or now) > 1 then
+  for _, other in ipairs(redis.call('ZRANGE', seen, 0, -1)) do
+    redis.call('ZADD', here, 'NX', text(now - 1), other)
+  end
 end
 -- Of whom nothing is heard may be spending its share: that much is withheld for a window.
 for _, silent in ipairs(redis.call('ZRANGEBYSCORE', here, '-inf', text(now), 'LIMIT', 0, 16)) do
@@ -140,8 +153,9 @@ if take then
     status = 'ok' -- the answer to the same question was lost
   elseif take.q <= written or a.c ~= noted or (take.s and known ~= a.n) then
     status = 'news'
-  elseif tonumber(kept[5]) > now then
+  elseif tonumber(kept[5]) > now and (kept[6] == '0' or redis.call('HLEN', lost) > 0) then
     status, at = 'young', tonumber(kept[5])
+    if kept[6] == '1' then at = math.min(at, now + 0.25) end -- until all others were heard
   else
     for _, one in ipairs(take.l) do
       local key = KEYS[FIRST + one[1]]
@@ -173,7 +187,8 @@ for _ = 1, 4 do -- what is older than any window is of no use to anybody
   if tonumber(string.match(oldest, '^%d+ %["[^"]*","[^"]*",([%d.]+)')) > now - a.h then break end
   redis.call('ZREMRANGEBYRANK', log, 0, 0)
 end
-redis.call('HSET', meta, 'n', n, 'v', v, 'crit', crit, 'skew', skew, 'q:' .. a.m, written)
+local called = a.z and kept[7] or text(now)
+redis.call('HSET', meta, 'n', n, 'v', v, 'crit', crit, 'skew', skew, 'called', called, 'q:' .. a.m, written)
 for _, key in ipairs(KEYS) do redis.call('EXPIRE', key, a.k) end
 for _, channel in ipairs(a.w) do redis.call('PUBLISH', channel, a.g) end
 return answer(status)

@@ -122,7 +122,7 @@ class RedisLedger(Unguarded):
         self._listeners: set[asyncio.Task[None]] = set()
         self._freed: Freed = lambda lanes: None
         self._limits = limits
-        self._failures, self._look_at = 0, -math.inf
+        self._failures, self._look_at, self._lost_at = 0, -math.inf, -math.inf
         self._in_doubt = False
         self.trouble = ""
         """Why the store cannot be asked; "" if it can."""
@@ -310,7 +310,7 @@ class RedisLedger(Unguarded):
         # Spread: a store that comes back is not to be asked by a whole fleet at the same moment.
         self._look_at = self._clock.now() + wait * (0.5 + 0.5 * self._ways.chance())
         if not self.trouble:
-            self.trouble = str(error)
+            self.trouble, self._lost_at = str(error), self._clock.now()
             self._ways.changed(False, self.trouble)
             for calls in self._calls.values():
                 self._freed(self._lanes_of(calls.book))
@@ -321,6 +321,7 @@ class RedisLedger(Unguarded):
             self.trouble = ""
             self._ways.changed(True, "The budget is shared again.")
             for calls in self._calls.values():
+                calls.cut_off |= self._clock.now() > self._lost_at + LEASE
                 if calls.book.pending:
                     self._flush(calls)
 
