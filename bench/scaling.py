@@ -13,8 +13,8 @@ import time
 from pydantic import SecretStr
 
 from bench.fleet import LIMITS, Figures, all_at_once, at_the_limit, now_and_then, play, restart
-from proxy.adapters.redis_ledger import SharedGrant
 from proxy.adapters.replica import Replica
+from proxy.adapters.shared_grant import SharedGrant
 from proxy.clock import LoopClock
 from proxy.config import Upstream
 from proxy.config_redis import Redis

@@ -18,8 +18,9 @@ from typing import Any
 
 import redis
 
-from proxy.adapters.redis_ledger import RedisLedger, Ways
+from proxy.adapters.redis_ledger import RedisLedger
 from proxy.adapters.store_gone import StoreGone
+from proxy.adapters.ways import Ways
 from proxy.clock import Clock
 from proxy.policy.limits import LimitTable
 from proxy.virtual import VirtualClock

@@ -6,8 +6,9 @@ import secrets
 from collections.abc import Callable
 from importlib import resources
 
-from proxy.adapters.redis_ledger import RedisLedger, Ways
+from proxy.adapters.redis_ledger import RedisLedger
 from proxy.adapters.store import Store
+from proxy.adapters.ways import Ways
 from proxy.clock import Clock
 from proxy.config import Upstream
 from proxy.config_redis import Redis
