@@ -17,16 +17,17 @@ _DOUBLINGS = 32
 class Slot:
     """One place in a limit; told apart by identity.
 
-    It was `taken` at a time. Its request `began` to leave and `left` at others, and by `counted` the upstream
-    has certainly counted it (inf: not yet).
+    It was `taken` at a time. Its request `began` to leave and `left` at others. The upstream cannot have
+    counted it before `earliest`, and has certainly by `counted` (inf: not yet).
     """
 
-    __slots__ = ("began", "counted", "left", "taken")
+    __slots__ = ("began", "counted", "earliest", "left", "taken")
 
     def __init__(self, taken: float) -> None:
         self.taken = taken
         self.began = math.inf
         self.left = math.inf
+        self.earliest = math.inf
         self.counted = math.inf
 
 

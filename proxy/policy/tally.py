@@ -1,8 +1,9 @@
 """How many of our requests the upstream can have counted when one of them arrived: bounds, not a guess.
 
-It arrived after it left, by now, and within `transit`; so those of ours that left before that may have been
-counted, and those have been that were counted, at the latest, before it left. The same on the way out, one
-window earlier.
+It arrived after it began to leave, by now, and within `transit` of having left. So those of ours that began
+to leave before that may have been counted, and those have been that were counted, at the latest, before it
+began. The same on the way out, one window earlier. (That it has left is noted after it did: the upstream may
+have been quicker.)
 """
 
 import math
@@ -17,16 +18,17 @@ class Tally:
     """Remember when ours left, and by when each was counted, for two windows of `per` seconds."""
 
     def __init__(self) -> None:
-        self._left: list[float] = []  # ascending, as the others
+        self._earliest: list[float] = []  # ascending, as the others
         self._counted: list[float] = []
         self._since = -math.inf
 
     def __repr__(self) -> str:
-        return f"<Tally {len(self._left)} left, {len(self._counted)} counted>"
+        return f"<Tally {len(self._earliest)} left, {len(self._counted)} counted>"
 
     def left(self, slot: Slot) -> None:
         """Note that one left."""
-        insort(self._left, slot.left)
+        slot.earliest = slot.began if slot.began < math.inf else slot.taken
+        insort(self._earliest, slot.earliest)
 
     def counted(self, slot: Slot, per: float) -> None:
         """Note by when it was counted."""
@@ -37,21 +39,21 @@ class Tally:
     def _forget(self, before: float) -> None:
         """Forget those that nobody will ask for: as many here as there."""
         old = bisect_right(self._counted, before)
-        del self._left[:old], self._counted[:old]
+        del self._earliest[:old], self._counted[:old]
         self._since = before
 
     def refused(self, slot: Slot) -> None:
         """Note that one was not counted."""
-        for times, time in ((self._left, slot.left), (self._counted, slot.counted)):
+        for times, time in ((self._earliest, slot.earliest), (self._counted, slot.counted)):
             at = bisect_left(times, time)
             if at < len(times) and times[at] == time:
                 del times[at]
 
     def when_arrived(self, slot: Slot, now: float, per: float, transit: float) -> tuple[int, int] | None:
         """Return how many the upstream had counted at least and at most; None if that is long ago."""
-        if slot.left <= self._since:
+        if slot.earliest <= self._since:
             return None
         arrived = min(now, slot.left + transit)
-        at_most = bisect_right(self._left, arrived) - bisect_right(self._counted, slot.left - per)
-        at_least = bisect_right(self._counted, slot.left) - bisect_right(self._left, arrived - per)
+        at_most = bisect_right(self._earliest, arrived) - bisect_right(self._counted, slot.earliest - per)
+        at_least = bisect_right(self._counted, slot.earliest) - bisect_right(self._earliest, arrived - per)
         return max(at_least, 0), at_most

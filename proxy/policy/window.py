@@ -289,7 +289,7 @@ class SlidingWindow:
         ours = self._tally.when_arrived(slot, now, self._per, self._transit)
         if ours is not None:
             at_least, at_most = ours
-            at_most += len(self._granted) if self._shared else 0
+            at_most += sum(self._shared or slot.began < math.inf for slot in self._granted)
             self._foreign.count(counted - at_most, counted - at_least, now, slot.left)
 
     def _within_bounds(self, size: int) -> int:
@@ -298,7 +298,7 @@ class SlidingWindow:
 
     def _oldest_leaves(self, at: float) -> None:
         """Note when the oldest that it counts leaves: one of others', unless one of ours may be as old."""
-        if not self._settled or self._settled[0].left + self._per > at:
+        if not self._settled or self._settled[0].earliest + self._per > at:
             self._foreign.first_leaves(at)
 
     def remaining(self, now: float) -> int:

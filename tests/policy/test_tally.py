@@ -71,3 +71,36 @@ def test_an_answer_that_took_longer_than_is_remembered_tells_no_count() -> None:
     window.settle(slow, 60.0)
     window.learn(slow, Quota(1000, 0), 60.0)
     assert (window.capacity, window.foreign) == (1000, 0)
+
+
+def test_who_is_quicker_than_our_note_of_it_is_not_taken_for_others() -> None:
+    window = SlidingWindow(10, PER, TRANSIT)
+
+    def went(at: float) -> Slot:
+        made = window.take(at)
+        window.began(made, at)
+        window.sent(made, at + 0.002)
+        window.settle(made, at + 0.005)
+        return made
+
+    went(0.0)  # it is counted at 0.0045, and the next one just before that is over
+    window.learn(went(PER + 0.004), Quota(10, 8), PER + 0.009)
+    assert window.foreign == 0
+
+
+def test_an_upload_that_is_counted_while_it_is_under_way_is_ours() -> None:
+    window = SlidingWindow(10, PER, TRANSIT)
+    upload, one = window.take(0.0), window.take(0.0)
+    window.began(upload, 0.0)
+    window.began(one, 1.0)
+    window.sent(one, 1.0)
+    window.settle(one, 1.5)
+    window.learn(one, Quota(10, 8), 1.5)
+    assert window.foreign == 0
+    window.take(1.5)  # of which nothing leaves
+    after = window.take(2.0)
+    window.began(after, 2.0)
+    window.sent(after, 2.0)
+    window.settle(after, 2.5)
+    window.learn(after, Quota(10, 6), 2.5)
+    assert window.foreign == 1
