@@ -17,7 +17,6 @@ from proxy.adapters.presence import LEASE
 from proxy.adapters.shared_grant import Part
 from proxy.adapters.store_gone import StoreGone
 from proxy.adapters.wire import Entry, Reply, Writing
-from proxy.clock import Clock
 from proxy.policy.limits import Lanes
 from proxy.turn import Freed
 
@@ -34,22 +33,11 @@ _WOKEN = 16
 class Account:
     """Keep one key's book in step with the store; `freed` hears where something may have come free."""
 
-    def __init__(
-        self,
-        calls: Calls,
-        terms: Terms,
-        outage: Outage,
-        clock: Clock,
-        *,
-        new_id: Callable[[], str],
-        freed: Freed,
-    ) -> None:
+    def __init__(self, calls: Calls, outage: Outage, freed: Freed) -> None:
         self.calls = calls
-        self.terms = terms
         self.outage = outage
-        self.clock = clock
-        self.new_id = new_id
         self.freed = freed
+        self.clock, self.new_id = calls.clock, calls.new_id
         self.open: dict[str, Part] = {}
         self.due = -math.inf
         """When it is our turn, as far as was known when a slot was last asked for."""
@@ -62,6 +50,11 @@ class Account:
     def book(self) -> Book:
         """What is known of the key."""
         return self.calls.book
+
+    @property
+    def terms(self) -> Terms:
+        """What all accounts of this replica have in common."""
+        return self.calls.terms
 
     @property
     def lanes(self) -> Lanes:
@@ -87,11 +80,6 @@ class Account:
     def idle(self) -> bool:
         """Whether nothing is lost if it is forgotten."""
         return not self.matters and self.clock.now() > self.calls.heard + 2 * self.terms.horizon
-
-    def configure(self, terms: Terms) -> None:
-        """Go by other terms."""
-        self.terms = terms
-        self.calls.configure(terms)
 
     def lock(self) -> AbstractAsyncContextManager[None]:
         """Return what lets one call be made at a time; nobody waits for one to a store that is gone.

@@ -129,7 +129,7 @@ class Book:
                 self._early.setdefault(entry.rest[0], []).append(entry)
         else:
             self._begins(entry)
-        self._forget(self.now)
+        self._forget()
         return learned
 
     def _begins(self, entry: Entry) -> None:
@@ -201,7 +201,8 @@ class Book:
         room = self.rooms.room(lane, self.now)
         return self._transit + room.hold if isinstance(room, SlidingWindow) else AT_ONCE
 
-    def _forget(self, now: float) -> None:
+    def _forget(self) -> None:
+        now = self.now
         while self._known:
             oldest = next(iter(self._known.values()))
             if oldest.at > now - self._horizon:

@@ -13,7 +13,7 @@ from typing import Any
 
 from proxy.adapters.alone import Alone
 from proxy.adapters.book import Book
-from proxy.adapters.presence import Presence
+from proxy.adapters.presence import LEASE, Presence
 from proxy.adapters.server_time import ServerTime
 from proxy.adapters.wire import Entry, Reply, Writing, replica_of
 from proxy.clock import Clock
@@ -87,13 +87,13 @@ class Calls:
         self._since = math.inf
         self._forgot, self._others = -math.inf, frozenset[str]()
         self._run = run
-        self._clock = clock
-        self._new_id = new_id
+        self.clock = clock
+        self.new_id = new_id
         self.configure(terms)
 
     def configure(self, terms: Terms) -> None:
         """Go by other terms."""
-        self._terms = terms
+        self.terms = terms
         tag = f"{terms.prefix}:{{{self.book.key}}}"
         names = ("", ":log", ":here", ":lost", ":seen", *(f":of:{limit}" for limit in terms.limits))
         self._keys = [tag + name for name in names]
@@ -101,7 +101,7 @@ class Calls:
 
     def latest(self) -> float:
         """Return the latest that it can be by the store's clock."""
-        return self.time.latest(self._clock.now())
+        return self.time.latest(self.clock.now())
 
     async def call(
         self, asked: Asked | None = None, *, bye: bool = False, quiet: bool = False
@@ -132,7 +132,7 @@ class Calls:
                 continue
             self.book.critical = reply.critical
             self.book.pending = self.book.pending[len(written) :]
-            self.heard, self.book.synced = self._clock.now(), True
+            self.heard, self.book.synced = self.clock.now(), True
             self.cut_off &= quiet
             if asking is not None:
                 self._answered(asking, reply)
@@ -143,8 +143,8 @@ class Calls:
 
     async def _put(self, question: dict[str, Any]) -> tuple[Reply, bool]:
         """Have one question answered; hear what the answer tells, and return whether it was news."""
-        book, presence, patience = self.book, self.presence, self._terms.patience
-        sent, lease, shown = self._clock.now(), self._lease(), "z" not in question
+        book, presence, patience = self.book, self.presence, self.terms.patience
+        sent, lease, shown = self.clock.now(), self._lease(), "z" not in question
         if shown:
             presence.sends(sent, patience, lease)
         try:
@@ -158,7 +158,7 @@ class Calls:
         book.skew = reply.skew
         if reply.status == "jumped":
             return reply, False
-        self.time.heard_of(reply.now, sent, self._clock.now())
+        self.time.heard_of(reply.now, sent, self.clock.now())
         book.replicas = self._count(reply.replicas)
         if shown and reply.status not in ("forgot", "lost"):
             presence.heard(sent, patience, 0.0 if "y" in question else lease)
@@ -166,7 +166,7 @@ class Calls:
         return reply, book.hear(map(Entry.read, reply.entries))
 
     def _lease(self) -> float:
-        now = self._clock.now()
+        now = self.clock.now()
         turn = self.book.turn(self.time.earliest(now))
         return self.presence.lease(None if turn is None else self.time.here(turn) - now)
 
@@ -175,28 +175,28 @@ class Calls:
         if reply.status == "jumped":
             return {"j": True}
         if reply.status == "forgot":
-            self._since, self._forgot = math.inf, self._clock.now()
+            self._since, self._forgot = math.inf, self.clock.now()
             self._others = self._write_anew({Entry.read(entry).id for entry in reply.entries})
             return {"o": sorted(self._others)}
-        back = Entry(self._new_id(), "b", self.latest())
+        back = Entry(self.new_id(), "b", self.latest())
         self.book.write_anew([Writing(back, critical=True, changes=self._own_slots())])
         return {"b": True}
 
     def _missed(self) -> frozenset[str]:
         """Return who is to be heard before a store that forgot grants anything, but not for long."""
-        return self._others if self._clock.now() < self._forgot + _ANEW else frozenset()
+        return self._others if self.clock.now() < self._forgot + _ANEW else frozenset()
 
     def _answered(self, asking: _Asking, reply: Reply) -> None:
         """Note what became of what was asked for."""
         if reply.status == "ok":
             self.book.hear([asking.take])
         elif reply.status == "busy":
-            wait = asking.waits.get(self._terms.limits[reply.lane - 1])
+            wait = asking.waits.get(self.terms.limits[reply.lane - 1])
             if wait is not None:
                 self.book.apply(wait)
 
     def _written(self, written: list[Writing]) -> dict[str, Any]:
-        book, terms, now = self.book, self._terms, self._clock.now()
+        book, terms, now = self.book, self.terms, self.clock.now()
         lanes = [book.lane(limit) for limit in terms.limits]
         call: dict[str, Any] = {
             "m": terms.me,
@@ -214,7 +214,7 @@ class Calls:
             "g": book.key,
         }
         if self.cut_off:
-            call["d"] = True
+            call["d"] = LEASE
         if self.time.heard:
             earliest, latest = self.time.earliest(now), self.time.latest(now)
             call |= {"f": earliest - _SLACK, "u": latest + terms.patience + _SLACK, "x": latest}
@@ -222,12 +222,12 @@ class Calls:
 
     def _count(self, seen: int) -> int:
         """Return how many replicas there are: those seen lately, and until that is long, those supposed."""
-        now = self._clock.now()
+        now = self.clock.now()
         self._since = min(self._since, now)
-        return seen if now > self._since + self._terms.horizon else max(seen, self._terms.assumed)
+        return seen if now > self._since + self.terms.horizon else max(seen, self.terms.assumed)
 
     def _wakes(self, names: frozenset[str]) -> dict[str, Any]:
-        return {"w": [f"{self._terms.prefix}:wake:{name}" for name in sorted(names)]}
+        return {"w": [f"{self.terms.prefix}:wake:{name}" for name in sorted(names)]}
 
     def _changes(self, writing: Writing) -> list[list[Any]]:
         index = self._index
@@ -236,7 +236,7 @@ class Calls:
     def _asking(self, asked: Asked) -> _Asking:
         take = Entry(asked.id, "t", self.latest(), (list(asked.limits),))
         waits = {
-            limit: Entry(self._new_id(), "w", take.at, (limit,))
+            limit: Entry(self.new_id(), "w", take.at, (limit,))
             for limit in asked.limits
             if self.book.ahead(limit) is None
         }
@@ -268,7 +268,7 @@ class Calls:
         return changes
 
     def _own_slots(self) -> list[tuple[str, str, str]]:
-        mine = [id_ for id_ in self.book.held if replica_of(id_) == self._terms.me]
+        mine = [id_ for id_ in self.book.held if replica_of(id_) == self.terms.me]
         return [one for id_ in mine for one in self.slots(id_) if one[2]]
 
     def _write_anew(self, known: set[str]) -> frozenset[str]:
@@ -279,12 +279,12 @@ class Calls:
         for entry in book.everything():
             if entry.kind == "x":
                 continue
-            if entry.replica != self._terms.me:
+            if entry.replica != self.terms.me:
                 others.add(entry.replica)
             if entry.id not in known and entry.id not in waiting:
                 changes = []
                 if entry.kind == "t":
-                    mine = entry.replica == self._terms.me
+                    mine = entry.replica == self.terms.me
                     changes = [one for one in self.slots(entry.id, to_the_bound=not mine) if one[2]]
                 anew.append(Writing(entry, critical=True, changes=changes))
         book.write_anew(anew)

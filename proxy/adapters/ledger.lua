@@ -4,7 +4,8 @@
 --   f, u from when to when it may be carried out; x the latest that it is; h horizon; k expiry; l lease;
 --   p for each lane its size and how long what is withheld is; e entries (id, payload, critical, changes,
 --   number); t what is taken; w, g channels to wake, and with what. True, or not there: z does not show that
---   it is here; y good-bye; j takes a jump back; b is back; d was cut off. o who else may be spending.
+--   it is here; y good-bye; j takes a jump back; b is back. Or not there: d seconds for which it was cut off,
+--   at least; o who else may be spending.
 -- `Reply` (wire.py) is the answer.
 local meta, log, here, lost, seen = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local FIRST = 5 -- after these, a key for each lane: when each slot comes free, by its id
@@ -106,7 +107,7 @@ for _, other in ipairs(a.o or {}) do
   redis.call('ZADD', seen, 'NX', text(now), other)
 end
 -- If nobody could call for a while, whoever was seen lately may have begun to spend alone.
-if a.d and now - tonumber(kept[7] or now) > 1 then
+if a.d and now - tonumber(kept[7] or now) > a.d then
   for _, other in ipairs(redis.call('ZRANGE', seen, 0, -1)) do
     redis.call('ZADD', here, 'NX', text(now - 1), other)
   end

@@ -70,7 +70,7 @@ class RedisLedger(Unguarded):
         ways = self._ways
         self._terms = Terms(ways.me, ways.prefix, tuple(known), horizon, ways.patience, self._assumed)
         for account in self._accounts.values():
-            account.configure(self._terms)
+            account.calls.configure(self._terms)
             account.book.configure(self._limits, horizon=horizon, transit=transit, clock_drift=clock_drift)
             self._freed(account.lanes)
 
@@ -102,14 +102,7 @@ class RedisLedger(Unguarded):
         book = Book(key, terms.me, self._rooms, horizon=terms.horizon, transit=self._transit)
         book.replicas = self._assumed
         calls = Calls(book, terms, self._ways.run, self._clock, self._new_id)
-        return Account(
-            calls,
-            terms,
-            self._outage,
-            self._clock,
-            new_id=self._new_id,
-            freed=lambda lanes: self._freed(lanes),
-        )
+        return Account(calls, self._outage, lambda lanes: self._freed(lanes))
 
     def _rooms(self) -> Rooms:
         return Rooms(
