@@ -62,7 +62,7 @@ $(DEV): $(PY) requirements-dev.lock requirements.lock pyproject.toml
 
 # Needs `uv` on the PATH. No header and no index in the output: they would name this machine. Extras stay: pip
 # looks at `coverage[toml]` apart from `coverage`, takes its newest release, and then has no hash for it.
-COMPILE := uv pip compile pyproject.toml --extra redis --quiet --universal --generate-hashes --python-version 3.11 \
+COMPILE := uv pip compile pyproject.toml --extra redis --extra otel --quiet --universal --generate-hashes --python-version 3.11 \
 	--no-config --no-strip-extras --no-header --no-emit-index-url --no-emit-find-links
 lock:
 	@$(COMPILE) --group build -o requirements.lock
