@@ -106,3 +106,24 @@ RELOAD_SUCCESSFUL = _gauge("config_reload_successful", "0 if the configuration w
 
 BUILD = Series("build_info", "info", "What is running.", ("version", "python", "aiohttp"))
 CONFIG = Series("config_info", "info", "How it is configured.", ("upstream", "hash"))
+
+ALL: tuple[Series, ...] = tuple(one for one in list(globals().values()) if isinstance(one, Series))
+"""Every one, in the order of this file."""
+
+LABELS = {
+    "method": "`GET`, `HEAD`, `POST`, `PUT`, `PATCH`, `DELETE`, `OPTIONS`, `TRACE` or `other`.",
+    "route": "A template such as `/api/v1/datasets/{id}/`, or `other`; at most `metrics.routes` (25) of them.",
+    "status": "The status, or `none` where there was no answer.",
+    "error_class": "One of the classes below, or `none` for success.",
+    "fault": "Whose fault it is: `client`, `upstream`, `network` or `proxy`.",
+    "limit": "The name of a limit; of a wait also `breaker`, and `none` for what nothing held.",
+    "reason": "Why: see below.",
+    "group": "A group of routes that has a breaker; `upstream` is the rest.",
+    "state": "`closed`, `open` or `half_open`.",
+    "version": "The proxy's version.",
+    "python": "The version of Python.",
+    "aiohttp": "The version of aiohttp.",
+    "upstream": "`upstream.base_url`.",
+    "hash": "Of the configuration in force: it tells replicas and reloads apart.",
+}
+"""What each label may be."""
