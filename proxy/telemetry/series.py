@@ -112,7 +112,7 @@ ALL: tuple[Series, ...] = tuple(one for one in list(globals().values()) if isins
 
 LABELS = {
     "method": "`GET`, `HEAD`, `POST`, `PUT`, `PATCH`, `DELETE`, `OPTIONS`, `TRACE` or `other`.",
-    "route": "A template such as `/api/v1/datasets/{id}/`, or `other`; at most `metrics.routes` (25) of them.",
+    "route": "A template such as `/api/v1/datasets/{id}/`, or `other`; `metrics.routes` (25) at the most.",
     "status": "The status, or `none` where there was no answer.",
     "error_class": "One of the classes below, or `none` for success.",
     "fault": "Whose fault it is: `client`, `upstream`, `network` or `proxy`.",
