@@ -21,24 +21,25 @@ from proxy.adapters.redis_ledger import RedisLedger
 from proxy.adapters.state_keeper import StateKeeper
 from proxy.adapters.upstream import Upstream
 from proxy.admin.handlers import Admin
+from proxy.admin.log_level import LogLevel
 from proxy.admission import Admission
 from proxy.assembly import (
     Assembly,
+    SecretReader,
     StartError,
     access,
     examine_store,
     remembered,
     replica,
-    secret,
     shared_secret,
 )
 from proxy.clock import LoopClock
 from proxy.config_places import parse_place
-from proxy.config_reload import taken_over
+from proxy.config_reload import changes, taken_over
 from proxy.config_report import ConfigError, effective
 from proxy.config_values import SHORTEST_TOKEN
 from proxy.errors import Refusal, UpstreamError
-from proxy.events import BreakerChanged, Events, LifecycleChanged
+from proxy.events import BreakerChanged, Events, LifecycleChanged, LogLevelChanged
 from proxy.listener import Listener
 from proxy.observation import Observation
 from proxy.pacing import Pacing
@@ -49,9 +50,12 @@ from proxy.pulse import Pulse
 from proxy.readiness import Readiness
 from proxy.sockets import CannotListen, Sockets
 from proxy.state import BreakerState, LaneUse, State, limit_states, pauses
-from proxy.telemetry.logs import Logs, configure, quiet_stdlib
+from proxy.telemetry.logs import Logs
 from proxy.telemetry.metrics import Metrics
 from proxy.telemetry.recent import RecentEvents
+from proxy.telemetry.redaction import Redaction
+from proxy.telemetry.rendering import Lines, Logger, configure
+from proxy.telemetry.stdlib import quiet_stdlib
 from proxy.tls import Certificates, Unusable
 from proxy.traffic import Traffic
 
@@ -69,12 +73,13 @@ class App:
         self.settings = settings
         self._clock = LoopClock()
         self._metrics = Metrics(settings, version=proxy.__version__)
-        self._log_stream = log_stream or sys.stderr or io.StringIO()
-        self._logger = configure(settings.log, stream=self._log_stream)
-        self._logs = Logs(self._logger)
+        self._redaction = Redaction()
+        self._lines = Lines(log_stream or sys.stderr or io.StringIO(), self._redaction)
+        self._logs = Logs(self._logger, settings.log.level)
         self._recent = RecentEvents(self._clock)
         self._pulse = Pulse(self._second_over)
-        self._events = Events(self._metrics, self._recent, self._logs)
+        self._events = Events(self._metrics, self._recent, self._logs, complain=self._logs.complain)
+        self._reader = SecretReader(self._clock, self._events, self._redaction)
         self._traffic = Traffic()
         self._doors: list[Sockets] = []
         self._hurry = asyncio.Event()
@@ -88,7 +93,7 @@ class App:
         """Listen in every place. Raises `StartError`."""
         tls = self._tls()
         self._build()
-        self._restore_stdlib = quiet_stdlib(self._logger)
+        self._restore_stdlib = quiet_stdlib(lambda: self._logs.logger, self._redaction)
         if self._replica is not None:
             await self._replica.start()
         admin, listen = self._admin, self.settings.listen
@@ -114,15 +119,15 @@ class App:
     def read_files(self) -> None:
         """Read certificates, keys and tokens; raises `StartError`."""
         self._tls()
-        access(self.settings, self._clock, self._events)
+        access(self.settings, self._reader)
         self._admin_token()
         if self.settings.redis.shared:
-            shared_secret(self.settings.redis, self._clock, self._events)
+            shared_secret(self.settings.redis, self._reader)
 
     async def try_store(self) -> None:
         """Try the store through which the budget is shared, if there is one; raises `StartError`."""
         if self.settings.redis.shared:
-            await examine_store(self.settings.redis, self._clock, self._events)
+            await examine_store(self.settings.redis, self._reader)
 
     def _tls(self) -> ssl.SSLContext | None:
         settings, clock = self.settings.listen, self._clock
@@ -158,9 +163,10 @@ class App:
             self._events,
             self._admission,
             self._groups,
-            RouteTable(),
+            RouteTable(is_secret=self._redaction.cuts),
             self._traffic,
             hashed_with,
+            self._reader,
         )
         self._front = self._assembly.front(settings, self._upstream)
         self._admin = Admin(
@@ -169,7 +175,8 @@ class App:
             ready=self._readiness.now,
             force=lambda group, opened: self._guard.force(group, opened=opened),
             token=self._admin_token(),
-            effective=effective(settings),
+            log_level=LogLevel(lambda: self._logs.level, self._set_log_level),
+            effective=self.shown(),
             version=proxy.__version__,
         )
 
@@ -179,9 +186,9 @@ class App:
         limits, probe = LimitTable(settings.limits), not settings.queue.observe
         self._ledger: LocalLedger | RedisLedger
         if settings.redis.shared:
-            self._replica = replica(settings, limits, self._clock, self._events, probe=probe)
+            self._replica = replica(settings, limits, self._reader, probe=probe)
             self._ledger = self._replica.ledger
-            return shared_secret(settings.redis, self._clock, self._events)
+            return shared_secret(settings.redis, self._reader)
         self._ledger = LocalLedger(
             limits,
             self._clock,
@@ -205,13 +212,7 @@ class App:
         listen = self.settings.listen
         if listen.admin_token is None and listen.admin_token_file is None:
             return None
-        return secret(
-            listen.admin_token,
-            listen.admin_token_file,
-            self._clock,
-            self._events,
-            at_least=SHORTEST_TOKEN,
-        )
+        return self._reader.read(listen.admin_token, listen.admin_token_file, at_least=SHORTEST_TOKEN)
 
     async def _handle(self, http: web.BaseRequest) -> web.StreamResponse:
         return await self._front.handle(http)
@@ -233,6 +234,7 @@ class App:
             same = (settings.upstream, settings.headers) == (self.settings.upstream, self.settings.headers)
             upstream = self._upstream if same else Upstream(settings.upstream, settings.headers)
             front = self._assembly.front(settings, upstream)
+            changed = changes(self.settings, settings)
         except (ConfigError, StartError) as error:
             self._events(LifecycleChanged("reload_failed", f"Nothing was changed. {error}"))
             return
@@ -241,8 +243,9 @@ class App:
         if not same:
             self._retire(self._upstream)
             self._upstream = upstream
+        news = f"Changed: {', '.join(changed)}." if changed else "Nothing in it has changed."
         needs = f" A new start is needed for changes of: {', '.join(left)}." if left else ""
-        self._events(LifecycleChanged("reloaded", f"The configuration was read again.{needs}"))
+        self._events(LifecycleChanged("reloaded", f"The configuration was read again. {news}{needs}"))
 
     def _configure(self) -> None:
         """Let what outlives a reload go by the settings."""
@@ -254,9 +257,22 @@ class App:
         )
         self._groups.configure(settings.breaker, settings.retry)
         self._admission.configure(settings.queue, Pacing(settings.limits))
-        self._logs.use(configure(settings.log, stream=self._log_stream))
+        self._logs.set_level(settings.log.level)
         self._metrics.configured(settings)
-        self._admin.effective = effective(settings)
+        self._admin.effective = self.shown()
+
+    def _logger(self, level: config.Level) -> Logger:
+        return configure(self.settings.log.model_copy(update={"level": level}), self._lines)
+
+    def _set_log_level(self, level: config.Level) -> None:
+        before = self._logs.level
+        if level != before:
+            self._logs.set_level(level)
+            self._events(LogLevelChanged(level, before))
+
+    def shown(self) -> str:
+        """Return the configuration in force as TOML, without secrets, wherever they stand in it."""
+        return self._redaction.without_known(effective(self.settings))
 
     def _retire(self, upstream: Upstream) -> None:
         """Close connections to an upstream of other settings, when nobody uses them any more."""

@@ -36,8 +36,10 @@ from proxy.policy.credentials import Credentials
 from proxy.policy.groups import Groups
 from proxy.policy.limits import LimitTable
 from proxy.policy.routes import RouteTable
+from proxy.policy.said import Said
 from proxy.policy.wire import RequestRules
 from proxy.reception import Reception
+from proxy.telemetry.redaction import Redaction
 from proxy.traffic import Traffic
 
 if TYPE_CHECKING:
@@ -46,6 +48,33 @@ if TYPE_CHECKING:
 
 class StartError(Exception):
     """The proxy cannot start, or not go by other settings; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class SecretReader:
+    """Read the secrets of the settings, and have each value that may be used cut out of all lines."""
+
+    clock: Clock
+    events: Events
+    redaction: Redaction
+
+    def read(self, value: SecretStr | None, path: str | None, *, at_least: int = 1) -> Callable[[], str]:
+        """Return who knows a secret that stands in the settings or in a file. Raises `StartError`."""
+        if path is None:
+            assert value is not None, "the settings have one or the other"
+            self.redaction.learn(value.get_secret_value())
+            return value.get_secret_value
+        try:
+            return SecretFile(
+                path,
+                now=self.clock.now,
+                wall=self.clock.wall,
+                told=lambda state, sentence: self.events(LifecycleChanged(state, sentence)),
+                known=self.redaction.learn,
+                at_least=at_least,
+            )
+        except (OSError, ValueError) as error:
+            raise StartError(str(error)) from error
 
 
 @dataclass(frozen=True)
@@ -59,6 +88,7 @@ class Assembly:
     routes: RouteTable
     traffic: Traffic
     secret: bytes
+    reader: SecretReader
     tickets: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
 
     def front(self, settings: config.Settings, upstream: Upstream) -> Front:
@@ -100,59 +130,44 @@ class Assembly:
         return Reception(
             settings,
             new_spool=Spools(settings.body).new,
-            new_id=lambda: secrets.token_hex(16),
+            said=Said(
+                upstream.credential_headers,
+                is_secret=self.reader.redaction.cuts,
+                new_id=lambda: secrets.token_hex(16),
+            ),
             new_ticket=lambda: next(self.tickets),
             rules=RequestRules(settings.listen, map(authority, urls)),
             arrivals=Arrivals(public, settings.listen.trusted_peers),
-            access=access(settings, self.clock, self.events),
+            access=access(settings, self.reader),
             credentials=Credentials(upstream.credential_headers, self.secret),
             routes=self.routes,
             clock=self.clock,
         )
 
 
-def access(settings: config.Settings, clock: Clock, events: Events) -> Access:
+def access(settings: config.Settings, reader: SecretReader) -> Access:
     """Make who knows clients and the key that the proxy holds. Raises `StartError`."""
     held = settings.credential
     return Access(
         settings.upstream.credential_headers,
-        key=secret(held.value, held.file, clock, events) if settings.holds_key else lambda: None,
+        key=reader.read(held.value, held.file) if settings.holds_key else lambda: None,
         clients=[
-            (client.name, secret(client.token, client.token_file, clock, events, at_least=SHORTEST_TOKEN))
+            (client.name, reader.read(client.token, client.token_file, at_least=SHORTEST_TOKEN))
             for client in settings.clients
         ],
     )
 
 
-def secret(
-    value: SecretStr | None, path: str | None, clock: Clock, events: Events, *, at_least: int = 1
-) -> Callable[[], str]:
-    """Return who knows a secret that stands in the settings or in a file. Raises `StartError`."""
-    if path is None:
-        assert value is not None, "the settings have one or the other"
-        return value.get_secret_value
-    try:
-        return SecretFile(
-            path,
-            now=clock.now,
-            wall=clock.wall,
-            told=lambda state, sentence: events(LifecycleChanged(state, sentence)),
-            at_least=at_least,
-        )
-    except (OSError, ValueError) as error:
-        raise StartError(str(error)) from error
-
-
-def store_password(redis: config.Redis, clock: Clock, events: Events) -> Callable[[], str] | None:
+def store_password(redis: config.Redis, reader: SecretReader) -> Callable[[], str] | None:
     """Return who knows the password of the shared store. Raises `StartError`."""
     if redis.password is None and redis.password_file is None:
         return None
-    return secret(redis.password, redis.password_file, clock, events)
+    return reader.read(redis.password, redis.password_file)
 
 
-def shared_secret(redis: config.Redis, clock: Clock, events: Events) -> bytes:
+def shared_secret(redis: config.Redis, reader: SecretReader) -> bytes:
     """Return what all replicas hash credentials with. Raises `StartError`."""
-    return secret(redis.secret, redis.secret_file, clock, events, at_least=SHORTEST_TOKEN)().encode()
+    return reader.read(redis.secret, redis.secret_file, at_least=SHORTEST_TOKEN)().encode()
 
 
 def _client_is_there() -> None:
@@ -161,30 +176,28 @@ def _client_is_there() -> None:
         raise StartError("redis.url needs redis-py: install avala-proxy with its extra, avala-proxy[redis].")
 
 
-async def examine_store(redis: config.Redis, clock: Clock, events: Events) -> None:
+async def examine_store(redis: config.Redis, reader: SecretReader) -> None:
     """Try whether the shared store does what is needed. Raises `StartError`, which says all that is wrong."""
     _client_is_there()
     from proxy.adapters.store_check import examine
 
-    if wrong := await examine(redis, password=store_password(redis, clock, events)):
+    if wrong := await examine(redis, password=store_password(redis, reader)):
         raise StartError("\n".join(wrong))
 
 
-def replica(
-    settings: config.Settings, limits: LimitTable, clock: Clock, events: Events, *, probe: bool
-) -> "Replica":
+def replica(settings: config.Settings, limits: LimitTable, reader: SecretReader, *, probe: bool) -> "Replica":
     """Make one of several that share a budget. Raises `StartError`."""
     _client_is_there()
     from proxy.adapters.replica import Replica
 
-    redis = settings.redis
+    redis, events = settings.redis, reader.events
     return Replica(
         redis,
         limits,
-        clock,
+        reader.clock,
         upstream=settings.upstream,
         probe=probe,
-        password=store_password(redis, clock, events),
+        password=store_password(redis, reader),
         changed=lambda up, detail: events(LedgerChanged(up, detail)),
         failed=lambda reason: events(LedgerFailed(reason)),
     )

@@ -101,12 +101,15 @@ class Body(Part):
     """Response bodies up to this are read whole before the client gets the head: a broken one is retried."""
 
 
+Level = Literal["debug", "info", "warning", "error"]
+
+
 class Log(Part):
     """What is logged, and how."""
 
     format: Literal["auto", "json", "console"] = "auto"
     """One JSON object a line, or for people; `auto` is console on a terminal."""
-    level: Literal["debug", "info", "warning", "error"] = "info"
+    level: Level = "info"
     """The least severe line that is written."""
 
 

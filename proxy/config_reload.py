@@ -7,7 +7,7 @@ it was.
 from pydantic import ValidationError
 
 from proxy.config import Settings
-from proxy.config_report import ConfigError, problems
+from proxy.config_report import ConfigError, Path, dotted, leaves, problems
 
 _FIXED = ("listen", "metrics", "redis", "state")
 
@@ -29,3 +29,15 @@ def taken_over(now: Settings, wanted: Settings) -> tuple[Settings, list[str]]:
     return settings, [
         names.get(name, name) for name in fixed if getattr(settings, name) != getattr(wanted, name)
     ]
+
+
+def changes(before: Settings, now: Settings) -> list[str]:
+    """Return the names of the settings that differ; a list is one. Values may be secrets and are not told."""
+    return [dotted(path) for path in leaves(Settings) if _at(before, path) != _at(now, path)]
+
+
+def _at(settings: Settings, path: Path) -> object:
+    node: object = settings
+    for part in path:
+        node = getattr(node, str(part))
+    return node

@@ -1,12 +1,13 @@
 """What happens to requests, as frozen facts; telemetry listens.
 
-The request path emits, and knows no listener. A listener that fails is reported once on standard error
-and never reaches a request.
+The request path emits, and knows no listener. A listener that fails is reported once, and its failure never
+reaches a request.
 """
 
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -88,10 +89,32 @@ class RetryStopped:
 
 @dataclass(frozen=True, slots=True)
 class LimitPaused:
-    """The upstream refused for this limit: nothing that falls under it goes for `seconds`."""
+    """The upstream refused for this limit: nothing that falls under it goes for `seconds`.
+
+    It holds for one `key` (a credential's hash, or a constant). `anew` is False of those that had left before
+    the pause began: they change nothing.
+    """
 
     limit: str
     seconds: float
+    key: str = ""
+    anew: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class LimitResumed:
+    """The upstream has let a request through after a pause of this limit; the others follow it."""
+
+    limit: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class LogLevelChanged:
+    """Lines of another level are written from now on, until the next reload or start."""
+
+    level: str
+    before: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +239,8 @@ Event = (
     | RetryScheduled
     | RetryStopped
     | LimitPaused
+    | LimitResumed
+    | LogLevelChanged
     | LimitMoved
     | ForeignSeen
     | BreakerChanged
@@ -229,11 +254,16 @@ Event = (
 Listener = Callable[[Event], None]
 
 
-class Events:
-    """Hand each event to every listener, in order."""
+def _complain(text: str) -> None:
+    print(f"avala-proxy: {text}", file=sys.stderr, end="")
 
-    def __init__(self, *listeners: Listener) -> None:
+
+class Events:
+    """Hand each event to every listener, in order; `complain` hears of one that fails."""
+
+    def __init__(self, *listeners: Listener, complain: Callable[[str], None] = _complain) -> None:
         self._listeners = list(listeners)
+        self._complain = complain
         self._broken: set[int] = set()
 
     def __call__(self, event: Event) -> None:
@@ -247,5 +277,5 @@ class Events:
     def _report(self, listener: Listener) -> None:
         if id(listener) not in self._broken:
             self._broken.add(id(listener))
-            print(f"avala-proxy: listener {listener!r} failed and is reported once:", file=sys.stderr)
-            traceback.print_exc()
+            with suppress(Exception):
+                self._complain(f"{listener!r} failed, and is reported once:\n{traceback.format_exc()}")

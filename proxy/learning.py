@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from proxy import config
 from proxy.bodies import begin
 from proxy.clock import Clock
-from proxy.events import Events, ForeignSeen, LimitMoved, LimitPaused
+from proxy.events import Events, ForeignSeen, LimitMoved, LimitPaused, LimitResumed
 from proxy.messages import Bytes, Response
 from proxy.policy import feedback
 from proxy.policy.feedback import Feedback
@@ -79,12 +79,14 @@ class Learning:
         pause = min(demanded or self._retry.base, longest)
         learned = await turn.answered(News(quotas, lane, pause, longest))
         self._tell(learned)
-        self._events(LimitPaused(lane.limit, learned.paused))
+        self._events(LimitPaused(lane.limit, learned.paused, lane.key, learned.anew))
         self._worsened()
         return learned.paused
 
     def _tell(self, learned: Learned) -> None:
         for lane, capacity in learned.moved:
             self._events(LimitMoved(lane.limit, capacity))
+        for lane in learned.resumed:
+            self._events(LimitResumed(lane.limit, lane.key))
         for lane, count in learned.foreign:
             self._events(ForeignSeen(lane.limit, count))

@@ -52,9 +52,11 @@ class Passage(Turn):
     async def answered(self, news: News = NOTHING) -> Learned:
         """Note that the response head is here; a refusal holds the ghosts."""
         self._happened(self.until_answered, never=(self.until_sent,))
-        if news.refused is not None:
-            await self._ledger.pause(news.refused, news.pause)
-        return Learned(news.pause)
+        if news.refused is None:
+            return Learned()
+        paused = any(one.lane == news.refused and one.paused > 0 for one in self._ledger.lanes())
+        await self._ledger.pause(news.refused, news.pause)
+        return Learned(news.pause, anew=not paused)
 
     async def end(self) -> None:
         """Note that the exchange is over."""

@@ -6,7 +6,6 @@ recorded; `complete` refuses what must be refused, before a byte of the body is 
 
 import asyncio
 import math
-import re
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from typing import Protocol
@@ -20,18 +19,18 @@ from proxy.errors import BadRequest, NoSpace, RequestTimeout, RequestTooLarge, U
 from proxy.messages import Body, Headers, NoBody, Request
 from proxy.policy.access import Access
 from proxy.policy.arrival import Arrivals
-from proxy.policy.callers import caller, urgency
+from proxy.policy.callers import urgency
 from proxy.policy.credentials import Credentials
 from proxy.policy.headers import prefer_wait
 from proxy.policy.pages import comes_from_another_site
 from proxy.policy.routes import RouteTable
+from proxy.policy.said import Said
 from proxy.policy.wire import RequestRules
 
 UNIX = "unix"
 """The peer of whoever comes by a Unix socket."""
 
 _MIB = 1024 * 1024
-_SANE_ID = re.compile(r"[\x21-\x7e]{1,128}")
 
 
 class Spool(Body, Protocol):
@@ -55,7 +54,7 @@ class Reception:
         settings: Settings,
         *,
         new_spool: Callable[[], Spool],
-        new_id: Callable[[], str],
+        said: Said,
         new_ticket: Callable[[], int],
         rules: RequestRules,
         arrivals: Arrivals,
@@ -66,7 +65,7 @@ class Reception:
     ) -> None:
         self._settings = settings
         self.new_spool = new_spool
-        self._new_id = new_id
+        self._said = said
         self._rules = rules
         self._arrivals = arrivals
         self._access = access
@@ -80,7 +79,9 @@ class Reception:
     def nothing(self, http: web.BaseRequest) -> Request:
         """Stand in for what was no HTTP: nothing about it is certain, so nothing of it is repeated."""
         now = self._clock.now()
-        return Request("UNKNOWN", "/", Headers(), _peer(http), arrived=now, deadline=now, id=self._new_id())
+        return Request(
+            "UNKNOWN", "/", Headers(), _peer(http), arrived=now, deadline=now, id=self._said.new_id()
+        )
 
     def begin(self, http: web.BaseRequest) -> Request:
         """Note who asks for what; nothing is refused yet."""
@@ -90,7 +91,6 @@ class Reception:
         arrived = self._clock.now()
         longest = self._settings.queue.longest_wait
         asked = prefer_wait(headers)
-        client_id = headers.get(b"x-request-id")
         return Request(
             method=http.method,
             target=http.raw_path,
@@ -98,7 +98,7 @@ class Reception:
             peer=arrival.peer,
             arrived=arrived,
             deadline=arrived + min(longest, longest if asked is None else asked),
-            id=client_id if client_id and _SANE_ID.fullmatch(client_id) else self._new_id(),
+            id=self._said.request_id(headers),
             secure=http.secure,
             version=b"%d.%d" % http.version,
             arrival_url=arrival.url,
@@ -124,7 +124,9 @@ class Reception:
             target=target,
             headers=admitted.headers,
             client=admitted.client,
-            caller=caller(admitted.headers, client=admitted.client, peer=request.peer),
+            caller=self._said.caller(
+                admitted.headers, shown=request.headers, client=admitted.client, peer=request.peer
+            ),
             urgency=urgency(admitted.headers),
             credential=self._credentials.identify(admitted.headers),
             route=self._routes.label(target.partition("?")[0]),

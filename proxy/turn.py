@@ -50,13 +50,16 @@ NOTHING = News()
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """What the news changed: for how long (seconds) the lane that refused is paused now; lanes of another
-    size, and which; and how many more requests of others there are.
+    """What the news changed: for how long (seconds) the lane that refused is paused now, and whether that
+    pause is `anew`, or was in force; lanes of another size, and which; how many more requests of others there
+    are; and lanes that were paused and let a request through again.
     """
 
     paused: float = 0.0
     moved: tuple[tuple[Lane, int], ...] = ()
     foreign: tuple[tuple[Lane, int], ...] = ()
+    anew: bool = False
+    resumed: tuple[Lane, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from proxy.policy.access import Access
 from proxy.policy.arrival import Arrivals
 from proxy.policy.credentials import Credentials
 from proxy.policy.routes import RouteTable
+from proxy.policy.said import Said
 from proxy.policy.wire import RequestRules
 from proxy.reception import Reception
 from proxy.state import State
@@ -164,7 +165,7 @@ async def place() -> AsyncIterator[Place]:
         Reception(
             SETTINGS,
             new_spool=lambda: spool(1000),
-            new_id=lambda: "made-here",
+            said=Said(["X-Avala-Api-Key"], is_secret=lambda word: False, new_id=lambda: "made-here"),
             new_ticket=itertools.count(1).__next__,
             rules=RequestRules(SETTINGS.listen, ["api.avala.ai"]),
             arrivals=Arrivals(None, ()),

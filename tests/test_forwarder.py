@@ -447,7 +447,7 @@ def test_a_429_pauses_everybody_whom_it_concerns_and_the_refused_one_goes_first(
         (8.0, 1),
         (8.0, 2),
     ]
-    assert journey.seen(LimitPaused) == [LimitPaused("standard", 8.0)]
+    assert journey.seen(LimitPaused) == [LimitPaused("standard", 8.0, "team")]
 
 
 def test_a_429_that_is_not_tried_again_pauses_the_others_all_the_same() -> None:
@@ -672,7 +672,9 @@ def test_who_is_refused_again_waits_twice_as_long() -> None:
     journey = Journey([response(429, retry_after="4")] * 3)
     journey.run()
     assert journey.sent_at == [0.0, 4.0, 12.0, 28.0]
-    assert journey.seen(LimitPaused) == [LimitPaused("standard", seconds) for seconds in (4.0, 8.0, 16.0)]
+    assert journey.seen(LimitPaused) == [
+        LimitPaused("standard", seconds, "team") for seconds in (4.0, 8.0, 16.0)
+    ]
 
 
 def test_after_a_pause_one_goes_as_a_probe_and_one_more_with_each_answer() -> None:

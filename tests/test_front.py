@@ -26,6 +26,7 @@ from proxy.policy.access import Access
 from proxy.policy.arrival import Arrivals
 from proxy.policy.credentials import Credentials
 from proxy.policy.routes import RouteTable
+from proxy.policy.said import Said
 from proxy.policy.wire import RequestRules
 from proxy.reception import Reception
 from proxy.traffic import Traffic
@@ -134,7 +135,7 @@ async def client() -> AsyncIterator[Client]:
         Reception(
             settings,
             new_spool=lambda: Full() if script.full else spool(1000),
-            new_id=lambda: "made-here",
+            said=Said(["X-Avala-Api-Key"], is_secret=lambda word: False, new_id=lambda: "made-here"),
             new_ticket=itertools.count(1).__next__,
             rules=RequestRules(settings.listen, ["api.avala.ai"]),
             arrivals=Arrivals(None, ()),

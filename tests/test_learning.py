@@ -54,7 +54,7 @@ def test_a_429_that_says_it_in_words_only_is_obeyed() -> None:
     journey = Journey([throttled(7), response()])
     assert journey.run()[0] == 200
     assert journey.sent_at == [0.0, 7.0]
-    assert journey.seen(LimitPaused) == [LimitPaused("standard", 7.0)]
+    assert journey.seen(LimitPaused) == [LimitPaused("standard", 7.0, "team")]
 
 
 def test_words_in_a_body_that_goes_on_and_on_are_found_at_its_beginning() -> None:
@@ -96,4 +96,4 @@ def test_refused_uploads_lower_how_many_go_at_once_and_leave_the_minute_alone() 
         assert uploads.capacity < 4
 
     run_virtual(main())
-    assert journey.seen(LimitPaused) == [LimitPaused("uploads", 1.0)]
+    assert journey.seen(LimitPaused) == [LimitPaused("uploads", 1.0, "team")]

@@ -139,6 +139,8 @@ class RedisLedger(Unguarded):
             max((one.paused for one in learned), default=0.0),
             tuple(move for one in learned for move in one.moved),
             tuple(more for one in learned for more in one.foreign),
+            any(one.anew for one in learned),
+            tuple(lane for one in learned for lane in one.resumed),
         )
 
     async def refund(self, grant: Grant) -> None:

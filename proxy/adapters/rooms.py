@@ -115,24 +115,28 @@ class Rooms:
 
     def settle(self, held: Held, news: News, now: float) -> Learned:
         """Note that the upstream has counted a request, but where it refused, and what it says."""
-        paused = 0.0
+        paused, anew = 0.0, False
         quotas = dict(news.quotas)
+        resumed: list[Lane] = []
         moved: list[tuple[Lane, int]] = []
         foreign: list[tuple[Lane, int]] = []
         for lane, (room, slot) in zip(held.lanes, held.slots, strict=True):
-            before = room.capacity, room.foreign
+            before = room.capacity, room.foreign, room.resumption.refusals
             if lane == news.refused:
                 room.refused(slot, now)
                 paused = room.resumption.refused(slot, now, news.pause, news.longest)
+                anew = room.resumption.refusals > before[2]
             else:
                 room.settle(slot, now)
+                if room.resumption.refusals < before[2]:
+                    resumed.append(lane)
             if (quota := quotas.get(lane)) is not None:
                 room.learn(slot, quota, now)
             if room.capacity != before[0]:
                 moved.append((lane, room.capacity))
             if room.foreign > before[1]:
                 foreign.append((lane, room.foreign - before[1]))
-        return Learned(paused, tuple(moved), tuple(foreign))
+        return Learned(paused, tuple(moved), tuple(foreign), anew, tuple(resumed))
 
     def lanes(self) -> tuple[Lane, ...]:
         """Return every lane in use."""

@@ -23,8 +23,9 @@ class SecretFile:
     """Hold the content of a file, and read it again when it has changed.
 
     `now` is monotonic seconds, `wall` seconds since 1970 (as the file's own times). `told` hears of each
-    change once: `credential_reloaded` or `credential_unreadable`, and a sentence. Raises OSError or
-    ValueError, whose sentence names the path and what to do; nothing here ever repeats the content.
+    change once: `credential_reloaded` or `credential_unreadable`, and a sentence; `known` of each content
+    before it is used. Raises OSError or ValueError, whose sentence names the path and what to do; nothing
+    here ever repeats the content.
     """
 
     def __init__(
@@ -34,12 +35,14 @@ class SecretFile:
         now: Callable[[], float],
         wall: Callable[[], float],
         told: Callable[[str, str], None],
+        known: Callable[[str], None],
         at_least: int = 1,
     ) -> None:
         self._path = path
         self._now = now
         self._wall = wall
         self._told = told
+        self._known = known
         self._at_least = at_least
         self._looked = now()
         self._complained: Identity | None = ()
@@ -88,6 +91,7 @@ class SecretFile:
         if not regular:
             raise ValueError(f"{self._path} is no regular file: put the secret in a file.")
         self._check(content)
+        self._known(content.decode("ascii"))
         return _identity(status), content.decode("ascii")
 
     def _check(self, content: bytes) -> None:

@@ -1,8 +1,8 @@
-"""What the admin listener answers: metrics, health, readiness, status, the breakers, and an index of them.
+"""What the admin listener answers: metrics, health, readiness, status, breakers, log level, and an index.
 
-All of it only shows, but for one thing that can be changed: a breaker is opened and closed by hand. Who may
-do what is decided in `visitors`. It knows where its answers come from as functions, not as the metrics, the
-queue or the breakers.
+All of it only shows, but for two things that can be changed: a breaker is opened and closed by hand, and the
+level of the log is set (`log_level`). Who may do what is decided in `visitors`. It knows where its answers
+come from as functions, not as the metrics, the queue or the breakers.
 """
 
 import asyncio
@@ -14,6 +14,7 @@ from http import HTTPStatus
 
 from aiohttp import web
 
+from proxy.admin.log_level import LEVEL_PAGE, LEVEL_SET, LEVELS, LogLevel
 from proxy.admin.visitors import Visitor
 from proxy.clock import Clock, LoopClock
 from proxy.errors import Refusal
@@ -36,6 +37,7 @@ PAGES = {
     "/readyz": "should it get traffic",
     "/status": "what it is doing, and its configuration in force",
     "/breakers": "the breaker of each group; POST /breakers/{group}/open or …/close turns one by hand",
+    LEVEL_PAGE: f"the level of the log; POST /log/{{{'|'.join(LEVELS)}}} sets it until the next reload",
 }
 
 _TURNED = re.compile(r"/breakers/(?P<group>[^/]+)/(?P<how>open|close)")
@@ -65,6 +67,7 @@ class Admin:
         ready: Callable[[], tuple[bool, str]],
         force: Callable[[str, bool], None],
         token: Callable[[], str] | None,
+        log_level: LogLevel,
         effective: str,
         version: str,
         clock: Clock | None = None,
@@ -75,6 +78,7 @@ class Admin:
         self._ready = ready
         self._force = force
         self._token = token
+        self._log_level = log_level
         self._version = version
         self._clock = clock or LoopClock()
         self._started = self._clock.now()
@@ -85,6 +89,7 @@ class Admin:
             "/readyz": self._readiness,
             "/status": self._status,
             "/breakers": self._breakers,
+            LEVEL_PAGE: self._log,
         }
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -98,6 +103,8 @@ class Admin:
             return _error(denial.status, denial.detail)
         if turned := _TURNED.fullmatch(request.path):
             return self._turn(request, visitor, turned["group"], opened=turned["how"] == "open")
+        if wanted := LEVEL_SET.fullmatch(request.path):
+            return self._set_log_level(request, visitor, wanted["level"])
         page = self._pages.get(request.path)
         if page is None:
             return _error(HTTPStatus.NOT_FOUND, f"There is nothing here; see {', '.join(PAGES)}.")
@@ -141,17 +148,36 @@ class Admin:
         """Open or close a breaker by hand, if it is there and they may."""
         if request.method != "POST":
             return _not_allowed("POST", "A breaker is opened and closed with POST; GET /breakers shows them.")
-        if denial := visitor.may_not_change(self._token() if self._token else None):
-            response = _error(denial.status, denial.detail)
-            if denial.status is HTTPStatus.UNAUTHORIZED:
-                response.headers["WWW-Authenticate"] = 'Bearer realm="avala-proxy admin"'
-            return response
+        if denied := self._denied(visitor):
+            return denied
         # Those that are shown, which are those configured: others may be known from before a reload.
         names = [one.name for one in self._state().breakers]
         if group not in names:
             return _error(HTTPStatus.NOT_FOUND, f"There is no such group; there are {', '.join(names)}.")
         self._force(group, opened)
         return _json(next(_breaker(one) for one in self._state().breakers if one.name == group))
+
+    async def _log(self, _request: web.BaseRequest) -> web.Response:
+        return _json(self._log_level.shown())
+
+    def _set_log_level(self, request: web.BaseRequest, visitor: Visitor, name: str) -> web.Response:
+        if request.method != "POST":
+            return _not_allowed("POST", "The level is set with POST; GET /log shows it.")
+        if denied := self._denied(visitor):
+            return denied
+        if not self._log_level.set(name):
+            return _error(HTTPStatus.NOT_FOUND, f"There is no such level; there are {', '.join(LEVELS)}.")
+        return _json(self._log_level.shown())
+
+    def _denied(self, visitor: Visitor) -> web.Response | None:
+        """Answer who may change nothing."""
+        denial = visitor.may_not_change(self._token() if self._token else None)
+        if denial is None:
+            return None
+        response = _error(denial.status, denial.detail)
+        if denial.status is HTTPStatus.UNAUTHORIZED:
+            response.headers["WWW-Authenticate"] = 'Bearer realm="avala-proxy admin"'
+        return response
 
 
 def _visitor(request: web.BaseRequest) -> Visitor:

@@ -39,7 +39,7 @@ CLASS_OF_CODE: Mapping[str, ErrorClass] = MappingProxyType(
 )
 """Codes that tell one 403 from another (API page "Structured Error Codes")."""
 
-_CODE = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
+_CODE = re.compile(r"(?!.*avk_)[A-Za-z0-9_.:-]{1,64}", re.IGNORECASE)
 
 _CLASSES_OF_FAULT: Mapping[Fault, tuple[ErrorClass, ...]] = {
     Fault.NONE: (ErrorClass.NONE,),

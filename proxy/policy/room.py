@@ -117,12 +117,13 @@ class Resumption:
         self.paused_until = -math.inf
         self.most: float = 1 if probe else math.inf
         """How many may be under way at the same time."""
+        self.refusals = 0
+        """How many of its requests that say something new were refused, one after the other."""
         self._paused_at = -math.inf
-        self._refusals = 0
         self._growing = False
 
     def __repr__(self) -> str:
-        return f"<Resumption most={self.most:g} refusals={self._refusals} until={self.paused_until:g}>"
+        return f"<Resumption most={self.most:g} refusals={self.refusals} until={self.paused_until:g}>"
 
     def pause(self, until: float) -> None:
         """Grant nothing before `until`; a pause in force is never shortened."""
@@ -136,9 +137,9 @@ class Resumption:
         last one's multiple of what is demanded. The others were under way, and say nothing new.
         """
         if slot.began >= self._paused_at:
-            self._refusals += 1
+            self.refusals += 1
             self._paused_at = now
-        doubled = seconds * 2.0 ** min(max(self._refusals - 1, 0), _DOUBLINGS)
+        doubled = seconds * 2.0 ** min(max(self.refusals - 1, 0), _DOUBLINGS)
         self.pause(now + min(doubled, longest))
         return self.paused_until - now
 
@@ -146,6 +147,6 @@ class Resumption:
         """Note that one was not refused."""
         if self.most == math.inf or slot.began < self._paused_at:
             return
-        self._refusals = 0
+        self.refusals = 0
         self.most = self.most + 1 if self._growing and self.most < capacity else math.inf
         self._growing = self.most < math.inf

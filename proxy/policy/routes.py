@@ -6,7 +6,7 @@ scanner gets no successes, hence no labels.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -177,9 +177,16 @@ class _Node:
 
 
 class RouteTable:
-    """Name routes; `bound` is how many may be learned beyond the known ones."""
+    """Name routes; `bound` is how many may be learned beyond the known ones, none with a secret in it."""
 
-    def __init__(self, bound: int = _LEARNED, known: Sequence[str] = KNOWN_ROUTES) -> None:
+    def __init__(
+        self,
+        bound: int = _LEARNED,
+        known: Sequence[str] = KNOWN_ROUTES,
+        *,
+        is_secret: Callable[[str], bool] = lambda template: False,
+    ) -> None:
+        self._is_secret = is_secret
         self._bound = bound
         self._known = frozenset(known)
         self._learned: set[str] = set()
@@ -201,7 +208,8 @@ class RouteTable:
         """Learn the route of a path that was answered with success, while there is room."""
         if 200 <= status < 300 and len(self._learned) < self._bound:
             template = self.template(path)
-            if template != OTHER and template not in self._known:
+            new = template != OTHER and template not in self._known and template not in self._learned
+            if new and not self._is_secret(template):
                 self._learned.add(template)
 
     def _template(self, path: str) -> str:

@@ -20,6 +20,7 @@ class Watch:
     age: float = LONG_AGO
     time: float = 100.0
     told: list[tuple[str, str]] = field(default_factory=list)
+    known: list[str] = field(default_factory=list)
 
     def open(self, *, at_least: int = 1) -> SecretFile:
         return SecretFile(
@@ -27,6 +28,7 @@ class Watch:
             now=lambda: self.time,
             wall=self.wall,
             told=lambda state, sentence: self.told.append((state, sentence)),
+            known=self.known.append,
             at_least=at_least,
         )
 
@@ -261,3 +263,13 @@ def test_a_link_turned_to_another_directory_is_followed_as_kubernetes_turns_it(t
 
 def test_its_repr_shows_the_path_only(watch: Watch) -> None:
     assert repr(watch.open()) == f"<SecretFile {watch.path}>"
+
+
+def test_each_content_that_is_used_is_made_known_and_none_other(watch: Watch) -> None:
+    secret = watch.open()
+    replace(watch.path, "two\nlines")
+    later(secret, watch)
+    assert watch.known == ["avk_first"]
+    replace(watch.path, "avk_second")
+    later(secret, watch)
+    assert watch.known == ["avk_first", "avk_second"]

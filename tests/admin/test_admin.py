@@ -15,7 +15,8 @@ from aiohttp.test_utils import RawTestServer, make_mocked_request
 from yarl import URL
 
 from proxy.admin.handlers import PAGES, Admin
-from proxy.config import ConfigError, Settings, load
+from proxy.admin.log_level import LogLevel
+from proxy.config import ConfigError, Level, Settings, load
 from proxy.config_report import effective
 from proxy.listener import Listener
 from proxy.state import BreakerState, LimitState, State
@@ -37,6 +38,7 @@ class Proxy:
         self.threads: dict[str, str] = {}
         self.accept = ""
         self.time = 100.0
+        self.level: Level = "info"
         self.forced = {"upstream": False, "exports": False}
 
     def render(self, accept: str, state: State) -> tuple[bytes, str]:
@@ -52,6 +54,9 @@ class Proxy:
     def force(self, group: str, opened: bool) -> None:
         self.threads["force"] = threading.current_thread().name
         self.forced[group] = opened
+
+    def set_level(self, level: Level) -> None:
+        self.level = level
 
     def now(self) -> float:
         return self.time
@@ -72,6 +77,7 @@ def make(proxy: Proxy, token: Callable[[], str] | None = None, effective: str = 
         ready=lambda: proxy.ready,
         force=proxy.force,
         token=token,
+        log_level=LogLevel(lambda: proxy.level, proxy.set_level),
         effective=effective,
         version="1.2.3",
         clock=proxy,
@@ -494,6 +500,7 @@ async def test_the_clock_is_the_loops_when_none_is_given(proxy: Proxy) -> None:
         ready=lambda: proxy.ready,
         force=proxy.force,
         token=None,
+        log_level=LogLevel(lambda: proxy.level, proxy.set_level),
         effective="",
         version="1",
     )

@@ -23,6 +23,7 @@ from proxy.policy.access import Access
 from proxy.policy.arrival import Arrivals
 from proxy.policy.credentials import Credentials
 from proxy.policy.routes import RouteTable
+from proxy.policy.said import Said
 from proxy.policy.wire import RequestRules
 from proxy.reception import Reception
 from proxy.traffic import Traffic
@@ -180,7 +181,7 @@ class Proxy:
         reception = Reception(
             SETTINGS,
             new_spool=Spools(SETTINGS.body).new,
-            new_id=lambda: "made-here",
+            said=Said(["X-Avala-Api-Key"], is_secret=lambda word: False, new_id=lambda: "made-here"),
             new_ticket=itertools.count(1).__next__,
             rules=RequestRules(SETTINGS.listen, ()),
             arrivals=Arrivals(None, ()),
