@@ -9,6 +9,7 @@ import ssl
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, TextIO
 
 from aiohttp import web
@@ -46,6 +47,7 @@ from proxy.policy.groups import Groups
 from proxy.policy.limits import LimitTable
 from proxy.policy.routes import RouteTable
 from proxy.readiness import Readiness
+from proxy.recent import History, Recent
 from proxy.sockets import CannotListen, Sockets
 from proxy.state import State
 from proxy.telemetry.logs import Logs, configure, quiet_stdlib
@@ -161,6 +163,8 @@ class App:
         self._admin = Admin(
             render_metrics=self._metrics.render,
             state=self.state,
+            callers=tuple,
+            recent=lambda: Recent(History()),
             ready=self._readiness.now,
             force=lambda group, opened: self._guard.force(group, opened=opened),
             token=self._admin_token(),
@@ -285,7 +289,7 @@ class App:
         """Return what the proxy is doing now."""
         line = self._admission.line
         lanes = self._ledger.lanes()
-        return State.of(
+        state = State.of(
             self.settings.limits,
             [(one.lane.limit, one.capacity, one.remaining, one.foreign, one.paused) for one in lanes],
             [(lane.limit, count) for lane, count in line.depths()],
@@ -296,6 +300,7 @@ class App:
             ledger_up=not self._trouble(),
             replicas=self._replica.ledger.replicas if self._replica is not None else 1,
         )
+        return replace(state, queue_size=self.settings.queue.size, shared=self._replica is not None)
 
     def warn_of_files(self, shortage: str) -> None:
         """Say in the log that the system allows too few open files."""
@@ -339,6 +344,7 @@ class App:
             wait.cancel()
 
     async def _close(self) -> None:
+        self._admin.close()
         for doors in self._doors:
             await doors.close()
         await self._readiness.close()

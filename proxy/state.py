@@ -15,12 +15,15 @@ from proxy.config import Limit
 class LimitState:
     """One limit: its size as known, what the credential with the least has left, and how many wait for it.
 
-    Of several credentials the smallest size is shown, and the most that `foreign` requests, those of others,
-    take of it. `paused` while a refusal of the API holds everybody of some credential back.
+    It is so large in any `window` of seconds (0: at once), of which a `reserve` is left to others. Of several
+    credentials the smallest size is shown, and the most that `foreign` requests, those of others, take of it.
+    `paused` while a refusal of the API holds everybody of some credential back.
     """
 
     name: str
     capacity: int
+    window: float
+    reserve: int
     remaining: int
     foreign: int
     queued: int
@@ -37,20 +40,36 @@ class BreakerState:
 
 
 @dataclass(frozen=True, slots=True)
-class State:
-    """The whole proxy; `queued` requests wait in all, `pauses` are the seconds left by limit's name.
+class CallerState:
+    """One caller of a credential (its hash) that waits: how many requests, and in how many seconds the first
+    and the last of them go, as far as that can be foreseen.
+    """
 
-    So many `replicas` share the budget; `ledger_up` unless the store that it is shared through is gone.
+    credential: str | None
+    caller: str
+    queued: int
+    first: float | None
+    last: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The whole proxy; `queued` requests wait in all, of `queue_size` that may; `pauses` are the seconds left
+    by limit's name.
+
+    So many `replicas` have a `shared` budget; `ledger_up` unless the store that it is shared through is gone.
     """
 
     limits: tuple[LimitState, ...] = ()
     in_flight: int = 0
     queued: int = 0
+    queue_size: int = 0
     draining: bool = False
     pauses: Mapping[str, float] = field(default_factory=dict)
     breakers: tuple[BreakerState, ...] = ()
     ledger_up: bool = True
     replicas: int = 1
+    shared: bool = False
 
     @classmethod
     def of(
@@ -87,6 +106,8 @@ class State:
             LimitState(
                 name=limit.name,
                 capacity=sizes.get(limit.name, limit.size),
+                window=limit.per or 0.0,
+                reserve=limit.reserve,
                 remaining=left.get(limit.name, limit.size - limit.reserve),
                 foreign=others.get(limit.name, 0),
                 queued=depths.get(limit.name, 0),
@@ -96,12 +117,12 @@ class State:
         )
         pauses = {name: round(seconds, 3) for name, seconds in paused.items() if seconds > 0}
         return cls(
-            states,
-            in_flight,
-            queued,
-            draining,
-            pauses,
-            tuple(BreakerState(*breaker) for breaker in breakers),
-            ledger_up,
-            replicas,
+            limits=states,
+            in_flight=in_flight,
+            queued=queued,
+            draining=draining,
+            pauses=pauses,
+            breakers=tuple(BreakerState(*breaker) for breaker in breakers),
+            ledger_up=ledger_up,
+            replicas=replicas,
         )

@@ -7,7 +7,7 @@ from tests.fakes import INFERENCE, STANDARD, UPLOADS
 def test_a_limit_that_nobody_used_yet_has_all_of_its_size_left_but_the_reserve() -> None:
     kept = STANDARD.model_copy(update={"reserve": 2})
     state = State.of([kept], [], [], [], in_flight=0, queued=0, draining=False)
-    assert state.limits == (LimitState("standard", 5, 3, 0, 0, False),)
+    assert state.limits == (LimitState("standard", 5, 6.0, 2, 3, 0, 0, False),)
     assert state.pauses == {}
 
 
@@ -28,9 +28,15 @@ def test_each_limit_is_shown_as_it_is_for_the_credential_with_the_least_left() -
     )
     assert state == State(
         limits=(
-            LimitState("standard", capacity=4, remaining=1, foreign=2, queued=7, paused=True),
-            LimitState("inference", capacity=2, remaining=2, foreign=0, queued=0, paused=False),
-            LimitState("uploads", capacity=2, remaining=2, foreign=0, queued=1, paused=False),
+            LimitState(
+                "standard", capacity=4, window=6.0, reserve=0, remaining=1, foreign=2, queued=7, paused=True
+            ),
+            LimitState(
+                "inference", capacity=2, window=6.0, reserve=0, remaining=2, foreign=0, queued=0, paused=False
+            ),
+            LimitState(
+                "uploads", capacity=2, window=0.0, reserve=0, remaining=2, foreign=0, queued=1, paused=False
+            ),
         ),
         in_flight=9,
         queued=7,

@@ -30,7 +30,10 @@ from proxy.telemetry.metrics import Metrics
 
 ROUTE = "/api/v1/datasets/{id}/"
 STATE = State(
-    limits=(LimitState("standard", 100, 42, 5, 3, True), LimitState("burst", 20, 20, 0, 0, False)),
+    limits=(
+        LimitState("standard", 100, 60.0, 0, 42, 5, 3, True),
+        LimitState("burst", 20, 1.0, 0, 20, 0, 0, False),
+    ),
     in_flight=7,
     queued=3,
     pauses={"standard": 12.5},
