@@ -18,10 +18,16 @@ _SHOTS = _ROOT / "build/screenshots"
 _SOON = 20.0
 """Seconds in which a page on this machine does anything."""
 
-_FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
+_FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 
 
 @contextmanager
@@ -71,9 +77,15 @@ class Browser:
         self.cdp("Emulation.setEmulatedMedia", features=features)
 
     def run(self, script: str, *arguments: Any) -> Any:
-        """Run a script in the page, and return what it returns, or promises."""
-        call = "const done = arguments[arguments.length - 1]; (async (...given) => {%s})(...arguments).then(done)"
-        return self.driver.execute_async_script(call % script, *arguments)
+        """Run the body of an asynchronous function, whose arguments are in `given`, in the page."""
+        value, error = self.driver.execute_async_script(
+            "const done = arguments[arguments.length - 1];"
+            f"(async (...given) => {{{script}}})(...arguments)"
+            ".then((value) => done([value ?? null, null]), (error) => done([null, String(error)]))",
+            *arguments,
+        )
+        assert error is None, error
+        return value
 
     def text(self, selector: str) -> str:
         """Return all text of the first element that is found."""
@@ -97,7 +109,8 @@ class Browser:
 
     def complaints(self) -> list[str]:
         """Return what the console has said since it was last asked."""
-        return [line["message"] for line in self.driver.get_log("browser")]
+        lines: list[dict[str, str]] = self.driver.get_log("browser")  # type: ignore[no-untyped-call]
+        return [line["message"] for line in lines]
 
     def shot(self, name: str) -> None:
         """Keep a picture of the whole page."""

@@ -1,4 +1,4 @@
-"""What the live page is shown in tests: a proxy that plays a part, its numbers going up as it is looked at."""
+"""What the live page is shown in tests: a proxy that plays a part, whose numbers go up."""
 
 from dataclasses import dataclass, field, replace
 from time import time
@@ -12,7 +12,7 @@ HOSTILE = (
     "<img src=x onerror=\"document.title='owned'\">",
     "</script><script>document.title='owned'</script>",
     "long-" + "x" * 400,
-    "\u202eבדיקה מימין לשמאל\u202e",
+    "\u202e" + "".join(map(chr, range(0x5D0, 0x5E0))) + "\u202e",
 )
 """Names that would run, break the layout, or turn what is around them."""
 
@@ -27,12 +27,14 @@ LIMITS = (
     LimitState("streams", 20, 0.0, 0, 20, 0, 0, False),
 )
 
+CALM = State(LIMITS, 2, 0, 1000, breakers=(BreakerState("upstream", "closed", False),))
+
 
 @dataclass
 class Scene:
     """A proxy that does as it is told."""
 
-    state: State = State(LIMITS, 2, 0, 1000, breakers=(BreakerState("upstream", "closed", False),))
+    state: State = CALM
     callers: tuple[CallerState, ...] = ()
     errors: list[ErrorCount] = field(default_factory=list)
     ready: tuple[bool, str] = (True, "serving")
@@ -89,14 +91,13 @@ def busy() -> Scene:
         replace(LIMITS[4], remaining=0, queued=9),
         *LIMITS[5:],
     ]
-    calm_state = Scene().state
     return Scene(
         replace(
-            calm_state,
+            CALM,
             limits=tuple(limits),
             in_flight=14,
             queued=47,
-            breakers=(*calm_state.breakers, BreakerState("exports", "closed", False)),
+            breakers=(*CALM.breakers, BreakerState("exports", "closed", False)),
             replicas=3,
             shared=True,
         ),

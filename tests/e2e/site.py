@@ -26,6 +26,7 @@ class Site:
         self.effective = '[upstream]\nbase_url = "https://api.avala.ai"\n'
         self.mute = False
         self.url = "http://127.0.0.1:0"
+        self._streams = 0
         self._loop = asyncio.new_event_loop()
 
     @contextmanager
@@ -54,6 +55,11 @@ class Site:
         """End what streams there are; new ones are refused if it is `mute`."""
         self._do(self._break_streams())
 
+    @property
+    def watching(self) -> int:
+        """How many have a stream."""
+        return self._streams
+
     def reconfigure(self, effective: str) -> None:
         """Have another configuration."""
         self.effective = self._admin.effective = effective
@@ -78,7 +84,12 @@ class Site:
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         if self.mute and request.path == "/events":
             return web.Response(status=503)
-        return await self._admin.handle(request)
+        streams = request.path == "/events"
+        self._streams += streams
+        try:
+            return await self._admin.handle(request)
+        finally:
+            self._streams -= streams
 
     def _make(self) -> Admin:
         return Admin(

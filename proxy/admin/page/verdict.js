@@ -78,9 +78,9 @@ function breakers({ breakers: all, faults: by }) {
   });
 }
 
-// Half of all that was tried is a failure; less is a nuisance.
-function severe(errors, { sent }) {
-  return errors >= 3 && errors * 2 >= sent;
+// Half of all that was tried is a failure; less is a nuisance. In the first moments nobody can tell.
+function severe(errors, { sent, seen }) {
+  return seen >= 3 && errors >= 3 && errors * 2 >= sent;
 }
 
 function network({ faults: by }) {
