@@ -166,6 +166,8 @@ class App:
         self._admin = Admin(
             render_metrics=self._metrics.render,
             state=self.state,
+            callers=self._admission.callers,
+            recent=self._recent.now,
             ready=self._readiness.now,
             force=lambda group, opened: self._guard.force(group, opened=opened),
             token=self._admin_token(),
@@ -355,6 +357,7 @@ class App:
 
     async def _close(self) -> None:
         self._pulse.stop()
+        self._admin.close()
         for doors in self._doors:
             await doors.close()
         await self._readiness.close()
