@@ -99,7 +99,8 @@ def test_runbooks_name_log_lines_that_there_are() -> None:
 def test_every_metric_that_is_asked_for_exists() -> None:
     known = metrics_of_the_page() | OWN_OF_PROMETHEUS | {rule["record"] for rule in RULES}
     asked = set(chain.from_iterable(metrics_of(expression) for expression in EXPRESSIONS))
-    assert asked - known == set()
+    missing = sorted(asked - known)
+    assert not missing, f"not on the page: {', '.join(missing)}"
 
 
 def test_every_metric_of_the_proxy_is_on_the_dashboard() -> None:
