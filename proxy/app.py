@@ -31,6 +31,7 @@ from proxy.assembly import (
     replica,
     secret,
     shared_secret,
+    tracing,
 )
 from proxy.clock import LoopClock
 from proxy.config_places import parse_place
@@ -66,11 +67,12 @@ class App:
     def __init__(self, settings: config.Settings, *, log_stream: TextIO | None = None) -> None:
         self.settings = settings
         self._clock = LoopClock()
-        self._metrics = Metrics(settings, version=proxy.__version__)
+        self._tracing = tracing(settings, self._clock, version=proxy.__version__)
+        self._metrics = Metrics(settings, version=proxy.__version__, trace=self._tracing.trace_id)
         self._log_stream = log_stream or sys.stderr or io.StringIO()
         self._logger = configure(settings.log, stream=self._log_stream)
-        self._logs = Logs(self._logger)
-        self._events = Events(self._metrics, self._logs)
+        self._logs = Logs(self._logger, trace=self._tracing.trace_id)
+        self._events = Events(self._metrics, self._logs, *self._tracing.listeners)
         self._traffic = Traffic()
         self._doors: list[Sockets] = []
         self._hurry = asyncio.Event()
@@ -85,6 +87,7 @@ class App:
         tls = self._tls()
         self._build()
         self._restore_stdlib = quiet_stdlib(self._logger)
+        self._tracing.start(self._events)
         if self._replica is not None:
             await self._replica.start()
         admin, listen = self._admin, self.settings.listen
@@ -156,6 +159,7 @@ class App:
             RouteTable(settings.metrics.routes),
             self._traffic,
             hashed_with,
+            self._tracing,
         )
         self._front = self._assembly.front(settings, self._upstream)
         self._admin = Admin(
@@ -350,4 +354,5 @@ class App:
             await self._replica.close()
         if self._keeper is not None:
             await self._keeper.close()
+        await self._tracing.close()
         self._restore_stdlib()

@@ -36,6 +36,7 @@ from proxy.events import (
     RetryStopped,
 )
 from proxy.state import State
+from proxy.telemetry.untraced import TraceId, no_trace
 
 PREFIX = "avala_proxy"
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"})
@@ -62,7 +63,8 @@ class _Children:
 class Metrics:
     """Count what happens, and write the metrics page."""
 
-    def __init__(self, settings: Settings, *, version: str) -> None:
+    def __init__(self, settings: Settings, *, version: str, trace: TraceId = no_trace) -> None:
+        self._trace = trace
         self._registry = CollectorRegistry()
         self._count_series()
         self._time_series()
@@ -187,7 +189,7 @@ class Metrics:
             self._errors(event.error_class, event.fault).inc()
         # What was never written the API does not know of; this count equals the API's own.
         if event.written:
-            self._upstream(event.route).observe(event.seconds)
+            self._upstream(event.route).observe(event.seconds, self._exemplar())
             status = _status(event.status)
             self._attempts(_method(event.method), event.route, status, event.error_class).inc()
 
@@ -212,9 +214,14 @@ class Metrics:
     def _exchange_ended(self, event: ExchangeEnded) -> None:
         if event.error_class is ErrorClass.CLIENT_DISCONNECTED:
             self._errors(event.error_class, event.fault).inc()
-        self._duration(event.route).observe(event.duration)
+        self._duration(event.route).observe(event.duration, self._exemplar())
         status = _status(event.status)
         self._requests(_method(event.method), event.route, status, event.error_class).inc()
+
+    def _exemplar(self) -> dict[str, str] | None:
+        """Name a trace in which what is observed can be seen, if there is one."""
+        trace_id = self._trace()
+        return None if trace_id is None else {"trace_id": trace_id}
 
     def render(self, accept: str, state: State) -> tuple[bytes, str]:
         """Write the page in the format that an Accept header asks for; return it and its content type.
