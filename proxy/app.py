@@ -87,11 +87,11 @@ class App:
         tls = self._tls()
         self._build()
         self._restore_stdlib = quiet_stdlib(self._logger)
-        self._tracing.start(self._events)
         if self._replica is not None:
             await self._replica.start()
         admin, listen = self._admin, self.settings.listen
         try:
+            self._trace()
             urls = await self._listen(
                 Listener(self._handle, self._refuse, listen), listen.addresses, "--listen", tls
             )
@@ -108,6 +108,12 @@ class App:
         if self.settings.queue.observe:
             said = "Nothing is held back (queue.observe): the API's limits can be exceeded."
             self._events(LifecycleChanged("observing", said))
+
+    def _trace(self) -> None:
+        try:
+            self._tracing.start(self._events)
+        except ValueError as error:  # of variables, which are no settings of ours
+            raise StartError(f"Traces cannot be sent, by the environment (OTEL_…): {error}") from error
 
     def read_files(self) -> None:
         """Read certificates, keys and tokens; raises `StartError`."""

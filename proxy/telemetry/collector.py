@@ -42,18 +42,20 @@ class Collector:
             resource=_resource(settings.service_name, version),
             shutdown_on_exit=False,
         )
-        self._exporter: _Told | None = None
+        self._exporter: Told | None = None
         self.tracer: Tracer = self._provider.get_tracer(_NAME, version)
 
     def start(self, events: Events) -> None:
-        """Begin to send; tell when the collector takes nothing, and when it does again."""
+        """Begin to send; tell when the collector takes nothing, and when it does again.
+
+        Raises ValueError if what the environment says of the queue makes no sense.
+        """
         loop = asyncio.get_running_loop()
 
         def tell(state: str, detail: str) -> None:
-            with suppress(RuntimeError):  # the loop has ended before the thread
-                loop.call_soon_threadsafe(events, LifecycleChanged(state, detail))
+            loop.call_soon_threadsafe(events, LifecycleChanged(state, detail))
 
-        self._exporter = _Told(OTLPSpanExporter(self._settings.endpoint), tell)
+        self._exporter = Told(OTLPSpanExporter(self._settings.endpoint), tell)
         self._provider.add_span_processor(BatchSpanProcessor(self._exporter))
 
     async def close(self) -> None:
@@ -74,7 +76,7 @@ def _resource(name: str | None, version: str) -> Resource:
     return Resource.create({key: value for key, value in ours.items() if key not in said} | named)
 
 
-class _Told(SpanExporter):
+class Told(SpanExporter):
     """Send spans, and tell when that begins to fail, and when it is over."""
 
     def __init__(self, exporter: SpanExporter, tell: Callable[[str, str], None]) -> None:

@@ -49,7 +49,7 @@ class Destination(Protocol):
         """Who makes them."""
 
     def start(self, events: Events) -> None:
-        """Begin to send, and tell of trouble with it."""
+        """Begin to send, and tell of trouble with it; raises ValueError if that can't be."""
 
     async def close(self) -> None:
         """Send what is left, if that is soon done, and end."""
@@ -104,7 +104,7 @@ class Tracing:
         return (self,)
 
     def start(self, events: Events) -> None:
-        """Begin to send."""
+        """Begin to send; raises ValueError."""
         self._destination.start(events)
 
     async def close(self) -> None:

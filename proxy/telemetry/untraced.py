@@ -33,7 +33,7 @@ class Tracing(Protocol):
         """Return who sends to this upstream so that it is seen."""
 
     def start(self, events: Events) -> None:
-        """Begin to send what is seen, and tell of trouble with it."""
+        """Begin to send what is seen, and tell of trouble with it; raises ValueError if it can't be sent."""
 
     async def close(self) -> None:
         """Send what is left, if that is soon done, and end."""
