@@ -63,9 +63,10 @@ class Collector:
         if self._exporter is None:
             return
         done = _in_thread(self._provider.shutdown)
-        if not await _within(done, _PATIENCE):
+        await asyncio.wait([done], timeout=_PATIENCE)
+        if not done.done():
             self._exporter.shutdown()
-            await _within(done, _ABORT)
+            await asyncio.wait([done], timeout=_ABORT)
 
 
 def _resource(name: str | None, version: str) -> Resource:
@@ -103,21 +104,15 @@ class Told(SpanExporter):
             self._exporter.shutdown()
 
 
-def _in_thread(work: Callable[[], None]) -> asyncio.Event:
+def _in_thread(work: Callable[[], None]) -> "asyncio.Future[None]":
     """Have something done by a thread that nobody has to wait for; return what tells that it is done."""
-    loop, done = asyncio.get_running_loop(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    done = loop.create_future()
 
     def run() -> None:
         work()
         with suppress(RuntimeError):  # nobody waited, and the loop has ended
-            loop.call_soon_threadsafe(done.set)
+            loop.call_soon_threadsafe(done.set_result, None)
 
     threading.Thread(target=run, name="traces-close", daemon=True).start()
     return done
-
-
-async def _within(done: asyncio.Event, seconds: float) -> bool:
-    with suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await done.wait()
-    return done.is_set()
