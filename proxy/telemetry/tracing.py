@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from opentelemetry.context import Context
-from opentelemetry.trace import Span, SpanKind, Tracer, format_trace_id, set_span_in_context
+from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, Tracer, format_trace_id, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from proxy.clock import Clock
@@ -67,7 +67,7 @@ class _Exchange:
     """Whether the client began the trace."""
     trace_id: str | None
     """None if it is not kept."""
-    attempt: Span | None = None
+    attempt: Span = INVALID_SPAN
     attempts: int = 0
     waited: float = 0.0
     failed_at: float | None = None
@@ -151,9 +151,7 @@ class Tracing:
         )
 
     def _attempt_ended(self, exchange: _Exchange, event: AttemptEnded) -> None:
-        span, exchange.attempt = exchange.attempt, None
-        if span is not None:
-            spans.end_attempt(span, event, exchange.at(self._clock.now()))
+        spans.end_attempt(exchange.attempt, event, exchange.at(self._clock.now()))
 
     def _admitted(self, exchange: _Exchange, event: Admitted) -> None:
         exchange.waited += event.waited

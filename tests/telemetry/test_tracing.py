@@ -3,9 +3,11 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
+from contextvars import Context
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -14,7 +16,7 @@ from opentelemetry.trace import NoOpTracer, SpanKind, StatusCode, Tracer
 from proxy.account import Account
 from proxy.config import Coalescing, Limit, Listen, Retry
 from proxy.errors import ErrorClass, Refusal, UpstreamError
-from proxy.events import Events, ExchangeBegan, ExchangeEnded
+from proxy.events import Coalesced, Events, ExchangeBegan, ExchangeEnded
 from proxy.messages import Headers, Request, Response
 from proxy.policy.classify import FAULT_OF
 from proxy.telemetry.tracing import Tracing
@@ -464,6 +466,41 @@ def test_a_shared_exchange_goes_on_in_the_trace_of_whoever_led_it_and_left() -> 
     assert seconds(leader) == (0.0, 7.0)
     assert [link.context.span_id for link in follower.links] == [leader.context.span_id]
     assert attributes(follower)["http.response.status_code"] == 200
+
+
+def test_a_shared_exchange_that_fails_after_its_leader_left_changes_nothing_that_has_ended(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    traced = Traced(
+        response(), response(500), limits=[NARROW], coalescing=Coalescing(), retry=Retry(max_retries=0)
+    )
+
+    async def main() -> None:
+        await traced.go()
+        traced.through.upstream.work = lambda: 2.0
+        leader = asyncio.create_task(traced.go(request(ticket=1)))
+        follower = asyncio.create_task(traced.go(request(ticket=2)))
+        await asyncio.sleep(7.0)
+        leader.cancel()
+        await asyncio.gather(leader, follower, return_exceptions=True)
+
+    run_virtual(main())
+    ends = {attributes(span).get("http.response.status_code") for span in traced.spans}
+    assert ends == {200, 500, None}
+    assert caplog.records == []
+
+
+def test_who_shares_what_nobody_saw_points_nowhere() -> None:
+    traced = Traced()
+
+    async def main() -> None:
+        traced.through.tell(ExchangeBegan(request()))
+        traced.through.tell(Coalesced("other"))
+        traced.through.tell(Coalesced("other", Context()))
+        traced.through.tell(REQUEST)
+
+    run_virtual(main())
+    assert not traced.server.links
 
 
 def test_a_key_reaches_no_span_wherever_it_stands() -> None:
