@@ -46,11 +46,13 @@ from proxy.pacing import Pacing
 from proxy.policy.groups import Groups
 from proxy.policy.limits import LimitTable
 from proxy.policy.routes import RouteTable
+from proxy.pulse import Pulse
 from proxy.readiness import Readiness
 from proxy.sockets import CannotListen, Sockets
-from proxy.state import State
+from proxy.state import BreakerState, LaneUse, State, limit_states, pauses
 from proxy.telemetry.logs import Logs, configure, quiet_stdlib
 from proxy.telemetry.metrics import Metrics
+from proxy.telemetry.recent import RecentEvents
 from proxy.tls import Certificates, Unusable
 from proxy.traffic import Traffic
 
@@ -72,7 +74,10 @@ class App:
         self._log_stream = log_stream or sys.stderr or io.StringIO()
         self._logger = configure(settings.log, stream=self._log_stream)
         self._logs = Logs(self._logger, trace=self._tracing.trace_id)
-        self._events = Events(self._metrics, self._logs, *self._tracing.listeners)
+        self._recent = RecentEvents(self._clock)
+        self._pulse = Pulse(self._second_over)
+        # Tracing comes last: until a request's end has been told, the others ask for its trace.
+        self._events = Events(self._metrics, self._recent, self._logs, *self._tracing.listeners)
         self._traffic = Traffic()
         self._doors: list[Sockets] = []
         self._hurry = asyncio.Event()
@@ -105,6 +110,7 @@ class App:
         where = f"{', '.join(urls)} (metrics and status: {self.admin_url})"
         self._events(LifecycleChanged("listening", where))
         self._readiness.watch()
+        self._pulse.start()
         if self.settings.queue.observe:
             said = "Nothing is held back (queue.observe): the API's limits can be exceeded."
             self._events(LifecycleChanged("observing", said))
@@ -162,7 +168,7 @@ class App:
             self._events,
             self._admission,
             self._groups,
-            RouteTable(settings.metrics.routes),
+            RouteTable(),
             self._traffic,
             hashed_with,
             self._tracing,
@@ -294,18 +300,28 @@ class App:
     def state(self) -> State:
         """Return what the proxy is doing now."""
         line = self._admission.line
-        lanes = self._ledger.lanes()
-        return State.of(
-            self.settings.limits,
-            [(one.lane.limit, one.capacity, one.remaining, one.foreign, one.paused) for one in lanes],
-            [(lane.limit, count) for lane, count in line.depths()],
-            [(one.name, one.breaker.state, one.breaker.forced) for one in self._groups],
+        uses = [
+            LaneUse(one.lane.limit, one.capacity, one.remaining, one.foreign, one.paused)
+            for one in self._ledger.lanes()
+        ]
+        return State(
+            limit_states(self.settings.limits, uses, [(lane.limit, count) for lane, count in line.depths()]),
             in_flight=len(self._traffic),
             queued=len(line),
+            queue_size=self.settings.queue.size,
             draining=self._traffic.draining,
+            pauses=pauses(uses),
+            breakers=tuple(
+                BreakerState(one.name, one.breaker.state, one.breaker.forced) for one in self._groups
+            ),
             ledger_up=not self._trouble(),
             replicas=self._replica.ledger.replicas if self._replica is not None else 1,
+            shared=self._replica is not None,
         )
+
+    def _second_over(self) -> None:
+        self._recent.second_over(len(self._admission.line))
+        self._metrics.sweep(self._clock.now())
 
     def warn_of_files(self, shortage: str) -> None:
         """Say in the log that the system allows too few open files."""
@@ -349,6 +365,7 @@ class App:
             wait.cancel()
 
     async def _close(self) -> None:
+        self._pulse.stop()
         for doors in self._doors:
             await doors.close()
         await self._readiness.close()

@@ -113,8 +113,10 @@ class Log(Part):
 class Metrics(Part):
     """How large the metrics page may grow."""
 
-    routes: Annotated[int, Field(ge=0)] = 200
-    """Different values of the label `route` at the most; the rest is `other`."""
+    routes: Annotated[int, Field(ge=0)] = 25
+    """Different values of the label `route` at the most; the rest is `other`. Each costs about 35 series."""
+    idle: Annotated[float, Field(ge=60)] = 3600.0
+    """Seconds after which the series of a route that nobody asks for are dropped."""
 
 
 class Tracing(Part):

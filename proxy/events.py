@@ -132,12 +132,18 @@ class BreakerChanged:
 
 
 @dataclass(frozen=True, slots=True)
-class BrokenOff:
-    """A response body broke after its head had been taken for the answer."""
+class Failed:
+    """Something went wrong with a request: an attempt failed, an answer broke after its head had been taken
+    for the answer, the proxy refused it, or its client left. `code` is the structured one of the answer.
+    """
 
+    request_id: str
+    method: str
     route: str
+    status: int | None
     error_class: ErrorClass
     fault: Fault
+    code: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,8 +151,9 @@ class ExchangeEnded:
     """A client has its answer (`status` None: it left before the head).
 
     Times in seconds: `duration` from arrival to the last byte, `waited` in line over all attempts,
-    `upstream` in calls. `limit` held it longest. `credential` is a short keyed hash, `client` the name of the
-    token that was shown, `caller` who took turns with others. `coalesced`: it went along with another one.
+    `upstream` in calls. `code` is the structured one of an answer that is an error. `limit` held it longest.
+    `credential` is a short keyed hash, `client` the name of the token that was shown, `caller` who took turns
+    with others. `coalesced`: it went along with another one.
     `would_wait` is what it would have waited in line, had it been held (None: it was).
     """
 
@@ -156,6 +163,7 @@ class ExchangeEnded:
     status: int | None
     error_class: ErrorClass
     fault: Fault
+    code: str | None
     attempts: int
     duration: float
     waited: float
@@ -226,7 +234,7 @@ Event = (
     | LimitMoved
     | ForeignSeen
     | BreakerChanged
-    | BrokenOff
+    | Failed
     | ExchangeEnded
     | Crashed
     | LifecycleChanged

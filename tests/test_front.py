@@ -17,7 +17,7 @@ from proxy.clock import LoopClock
 from proxy.config import Body as BodySettings
 from proxy.config import Listen, Queue, Settings
 from proxy.errors import ErrorClass, Fault, UpstreamError
-from proxy.events import BrokenOff, Crashed, Event, Events, ExchangeBegan, ExchangeEnded, Rejected
+from proxy.events import Crashed, Event, Events, ExchangeBegan, ExchangeEnded, Failed, Rejected
 from proxy.front import Front
 from proxy.links import Localiser
 from proxy.listener import Listener
@@ -252,6 +252,11 @@ async def test_an_absolute_target_is_refused(client: Client) -> None:
     assert b"X-Request-Id: made-here" in answer
     assert client.script.asked == []
     assert Rejected("other", ErrorClass.BAD_REQUEST) in client.events
+    failed = Failed(
+        "made-here", "GET", "other", 400, ErrorClass.BAD_REQUEST, Fault.PROXY, "proxy_bad_request"
+    )
+    assert failed in client.events
+    assert (await client.ended()).code == "proxy_bad_request"
 
 
 async def test_a_fault_before_the_head_is_a_500_that_the_log_explains(client: Client) -> None:
@@ -275,7 +280,8 @@ async def test_an_answer_that_breaks_while_its_links_are_looked_for_is_a_502(cli
     async with client.session.get(client.url) as answer:
         assert answer.status == 502
         assert (await answer.json())["code"] == "proxy_response_incomplete"
-    assert BrokenOff("other", ErrorClass.RESPONSE_INCOMPLETE, Fault.NETWORK) in client.events
+    failed = Failed("made-here", "GET", "other", 200, ErrorClass.RESPONSE_INCOMPLETE, Fault.NETWORK, None)
+    assert failed in client.events
 
 
 async def test_a_fault_after_the_head_aborts_the_connection(client: Client) -> None:
@@ -285,6 +291,7 @@ async def test_a_fault_after_the_head_aborts_the_connection(client: Client) -> N
             await answer.read()
     ended = await client.ended()
     assert (ended.status, ended.error_class, ended.fault) == (200, ErrorClass.INTERNAL_ERROR, Fault.PROXY)
+    assert [event.error_class for event in client.events if isinstance(event, Failed)] == [ended.error_class]
 
 
 async def test_a_body_that_ends_with_its_connection_is_cut_by_a_reset(client: Client) -> None:

@@ -188,6 +188,7 @@ class Logs:
             status=event.status,
             error_class=event.error_class,
             fault=event.fault,
+            code=event.code,
             attempts=event.attempts,
             duration=round(event.duration, 4),
             waited=round(event.waited, 4),

@@ -21,7 +21,10 @@ from proxy.listener import Listener
 from proxy.state import BreakerState, LimitState, State
 
 STATE = State(
-    limits=(LimitState("standard", 100, 42, 5, 3, True),), in_flight=7, queued=3, pauses={"standard": 12.5}
+    limits=(LimitState("standard", 100, 60.0, 10, 42, 5, 3, True),),
+    in_flight=7,
+    queued=3,
+    pauses={"standard": 12.5},
 )
 TOKEN = "hunter2-hunter2-hunter2"
 
@@ -153,6 +156,8 @@ async def test_the_status_is_the_state_and_the_configuration_in_force(
                 {
                     "name": "standard",
                     "capacity": 100,
+                    "window": 60.0,
+                    "reserve": 10,
                     "remaining": 42,
                     "foreign": 5,
                     "queued": 3,
@@ -161,6 +166,7 @@ async def test_the_status_is_the_state_and_the_configuration_in_force(
             ],
             "in_flight": 7,
             "queued": 3,
+            "queue_size": 0,
             "draining": False,
             "pauses": {"standard": 12.5},
             "breakers": [
@@ -169,6 +175,7 @@ async def test_the_status_is_the_state_and_the_configuration_in_force(
             ],
             "ledger_up": True,
             "replicas": 1,
+            "shared": False,
         },
         "configuration": '[upstream]\nbase_url = "https://api.avala.ai"\n',
     }
