@@ -123,8 +123,7 @@ class Metrics:
         return Histogram(one.full_name, one.tells, one.labels, buckets=one.buckets, registry=self.registry)
 
     def configured(self, settings: Settings) -> None:
-        """Go by the configuration in force, and show it; `hash` tells replicas and reloads apart."""
-        self._routes.configure(settings.metrics.routes, settings.metrics.idle)
+        """Show the configuration in force; `hash` tells replicas and reloads apart."""
         digest = hashlib.sha256(effective(settings).encode()).hexdigest()[:12]
         self._config.info({"upstream": settings.upstream.base_url, "hash": digest})
 
