@@ -20,8 +20,8 @@ from proxy.adapters.local_ledger import LocalLedger
 from proxy.adapters.redis_ledger import RedisLedger
 from proxy.adapters.state_keeper import StateKeeper
 from proxy.adapters.upstream import Upstream
+from proxy.admin.changes import Changes
 from proxy.admin.handlers import Admin
-from proxy.admin.log_level import LogLevel
 from proxy.admission import Admission
 from proxy.assembly import (
     Assembly,
@@ -32,6 +32,7 @@ from proxy.assembly import (
     remembered,
     replica,
     shared_secret,
+    tracing,
 )
 from proxy.clock import LoopClock
 from proxy.config_places import parse_place
@@ -72,13 +73,22 @@ class App:
     def __init__(self, settings: config.Settings, *, log_stream: TextIO | None = None) -> None:
         self.settings = settings
         self._clock = LoopClock()
-        self._metrics = Metrics(settings, version=proxy.__version__)
+        self._tracing = tracing(settings, self._clock, version=proxy.__version__)
         self._redaction = Redaction()
         self._lines = Lines(log_stream or sys.stderr or io.StringIO(), self._redaction)
-        self._logs = Logs(self._logger, settings.log.level)
+        self._metrics = Metrics(
+            settings,
+            version=proxy.__version__,
+            trace=self._tracing.trace_id,
+            lines_lost=lambda: self._lines.lost,
+        )
+        self._logs = Logs(self._logger, settings.log.level, trace=self._tracing.trace_id)
         self._recent = RecentEvents(self._clock)
         self._pulse = Pulse(self._second_over)
-        self._events = Events(self._metrics, self._recent, self._logs, complain=self._logs.complain)
+        # Tracing comes last: until a request's end has been told, the others ask for its trace.
+        self._events = Events(
+            self._metrics, self._recent, self._logs, *self._tracing.listeners, complain=self._logs.complain
+        )
         self._reader = SecretReader(self._clock, self._events, self._redaction)
         self._traffic = Traffic()
         self._doors: list[Sockets] = []
@@ -98,6 +108,7 @@ class App:
             await self._replica.start()
         admin, listen = self._admin, self.settings.listen
         try:
+            self._trace()
             urls = await self._listen(
                 Listener(self._handle, self._refuse, listen), listen.addresses, "--listen", tls
             )
@@ -115,6 +126,12 @@ class App:
         if self.settings.queue.observe:
             said = "Nothing is held back (queue.observe): the API's limits can be exceeded."
             self._events(LifecycleChanged("observing", said))
+
+    def _trace(self) -> None:
+        try:
+            self._tracing.start(self._events)
+        except ValueError as error:  # of variables, which are no settings of ours
+            raise StartError(f"Traces cannot be sent, by the environment (OTEL_…): {error}") from error
 
     def read_files(self) -> None:
         """Read certificates, keys and tokens; raises `StartError`."""
@@ -167,17 +184,27 @@ class App:
             self._traffic,
             hashed_with,
             self._reader,
+            self._tracing,
         )
         self._front = self._assembly.front(settings, self._upstream)
         self._admin = Admin(
             render_metrics=self._metrics.render,
             state=self.state,
+            callers=self._admission.callers,
+            recent=self._recent.now,
             ready=self._readiness.now,
-            force=lambda group, opened: self._guard.force(group, opened=opened),
-            token=self._admin_token(),
-            log_level=LogLevel(lambda: self._logs.level, self._set_log_level),
+            changes=self._changes(),
             effective=self.shown(),
             version=proxy.__version__,
+        )
+
+    def _changes(self) -> Changes:
+        return Changes(
+            breakers=lambda: self.state().breakers,
+            force=lambda group, opened: self._guard.force(group, opened=opened),
+            level=lambda: self._logs.level,
+            set_level=self._set_log_level,
+            token=self._admin_token(),
         )
 
     def _make_ledger(self) -> bytes:
@@ -371,6 +398,7 @@ class App:
 
     async def _close(self) -> None:
         self._pulse.stop()
+        self._admin.close()
         for doors in self._doors:
             await doors.close()
         await self._readiness.close()
@@ -382,4 +410,5 @@ class App:
             await self._replica.close()
         if self._keeper is not None:
             await self._keeper.close()
+        await self._tracing.close()
         self._restore_stdlib()

@@ -24,6 +24,7 @@ from proxy.events import (
     RetryScheduled,
 )
 from proxy.telemetry.rendering import Logger
+from proxy.telemetry.untraced import TraceId, no_trace
 
 _WORTH_A_LOOK = frozenset({Fault.UPSTREAM, Fault.NETWORK, Fault.PROXY})
 _TROUBLE = frozenset(
@@ -38,6 +39,7 @@ _TROUBLE = frozenset(
         "state_file_ignored",
         "state_file_exposed",
         "state_file_unwritable",
+        "traces_lost",
     }
 )
 
@@ -45,10 +47,13 @@ _TROUBLE = frozenset(
 class Logs:
     """Write a line for each event that operators read about; `logger_of` makes the logger of a level."""
 
-    def __init__(self, logger_of: Callable[[Level], Logger], level: Level) -> None:
+    def __init__(
+        self, logger_of: Callable[[Level], Logger], level: Level, *, trace: TraceId = no_trace
+    ) -> None:
         self._logger_of = logger_of
         self._unfiltered = logger_of("debug")
         self.set_level(level)
+        self._trace = trace
         self._on: dict[type, Callable[[Any], None]] = {
             ExchangeEnded: self._exchange_ended,
             Crashed: self._crashed,
@@ -87,6 +92,7 @@ class Logs:
         # A client that leaves is everyday life, whoever's fault it is filed under.
         left = event.error_class is ErrorClass.CLIENT_DISCONNECTED
         write = self._logger.warning if event.fault in _WORTH_A_LOOK and not left else self._logger.info
+        trace_id = self._trace()
         write(
             "request",
             request_id=event.request_id,
@@ -107,6 +113,7 @@ class Logs:
             peer=event.peer,
             coalesced=event.coalesced,
             **({} if event.would_wait is None else {"would_wait": round(event.would_wait, 4)}),
+            **({} if trace_id is None else {"trace_id": trace_id}),
         )
 
     def _crashed(self, event: Crashed) -> None:

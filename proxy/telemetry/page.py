@@ -3,28 +3,29 @@
 from collections.abc import Iterator
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 
 from proxy.state import State
 from proxy.telemetry import series
 
 
-def render(registry: CollectorRegistry, accept: str, state: State) -> tuple[bytes, str]:
+def render(registry: CollectorRegistry, accept: str, state: State, lines_lost: int) -> tuple[bytes, str]:
     """Write the page in the format that an Accept header asks for; return it and its content type."""
     try:
         encode, content_type = choose_encoder(accept)
     except (TypeError, ValueError):  # a version that is no number is not survived there
         encode, content_type = choose_encoder("")
-    return encode(_Page(registry, state)), content_type
+    return encode(_Page(registry, state, lines_lost)), content_type
 
 
 class _Page:
     """All series at one moment, as the encoders take them."""
 
-    def __init__(self, registry: CollectorRegistry, state: State) -> None:
+    def __init__(self, registry: CollectorRegistry, state: State, lines_lost: int) -> None:
         self._registry = registry
         self._state = state
+        self._lines_lost = lines_lost
 
     def collect(self) -> Iterator[Metric]:
         for family in self._registry.collect():
@@ -33,6 +34,8 @@ class _Page:
             if family.type in ("counter", "histogram"):
                 family.samples = [one for one in family.samples if not one.name.endswith("_created")]
             yield family
+        lost = series.LOG_LINES_LOST
+        yield CounterMetricFamily(lost.full_name, lost.tells, value=self._lines_lost)
         yield from _gauges(self._state)
 
 

@@ -10,20 +10,20 @@ from collections.abc import Callable
 from proxy.telemetry.rendering import Logger
 
 _LONGEST_MESSAGE = 300
-_REPEAT = 10.0
-"""Seconds for which the event loop is not heard saying the same again."""
+_REPEAT = {"asyncio": 10.0, "opentelemetry": 60.0, "urllib3": 60.0}
+"""Seconds for which the event loop, and what sends traces, is not heard saying the same again."""
 _MESSAGES = 100
 """Different messages that are remembered."""
 
 
 def quiet_stdlib(logger: Callable[[], Logger], redact: Callable[[str], str]) -> Callable[[], None]:
-    """Turn what aiohttp and asyncio log into single lines without tracebacks; return what undoes it.
+    """Turn what libraries log into single lines without tracebacks; return what undoes it.
 
     `logger` returns the one of the moment. `redact` sees a message before it is cut to its length: half a
     secret is not known for one.
     """
     handler = _ToStructlog(logger, redact)
-    changed = [logging.getLogger(name) for name in ("aiohttp", "asyncio")]
+    changed = [logging.getLogger(name) for name in ("aiohttp", "asyncio", "opentelemetry", "urllib3")]
     before = [(one, one.handlers, one.propagate, one.level) for one in changed]
     for one in changed:
         one.handlers, one.propagate = [handler], False
@@ -51,13 +51,14 @@ class _ToStructlog(logging.Handler):
             self._write(record)
 
     def _is_repeated(self, record: logging.LogRecord) -> bool:
-        """Tell whether the event loop said it a moment ago: out of descriptors, 10,000 times a second."""
-        if record.name != "asyncio":
+        """Tell whether it was said a moment ago: out of descriptors, by the loop 10,000 times a second."""
+        pause = _REPEAT.get(record.name.partition(".")[0])
+        if pause is None:
             return False
         if len(self._last) > _MESSAGES:
             self._last.clear()
         text = str(record.msg)
-        repeated = record.created - self._last.get(text, -_REPEAT) < _REPEAT
+        repeated = record.created - self._last.get(text, -pause) < pause
         if not repeated:
             self._last[text] = record.created
         return repeated

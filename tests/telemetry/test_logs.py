@@ -20,7 +20,7 @@ from proxy.events import (
     RetryScheduled,
 )
 from proxy.telemetry.logs import Logs
-from tests.telemetry.lines import REQUEST, lines, logs_to
+from tests.telemetry.lines import REQUEST, lines, logger_to, logs_to
 
 
 @pytest.fixture
@@ -180,3 +180,13 @@ def test_retries_are_told_only_to_those_who_debug(stream: io.StringIO) -> None:
     assert not lines(stream)
     logs_to(stream, level="debug")(retry)
     assert lines(stream)[0]["delay"] == 1.2346
+
+
+def test_the_line_of_a_request_names_its_trace_if_it_has_one(stream: io.StringIO) -> None:
+    ids = iter(["4bf92f35", None])
+    logs = Logs(lambda level: logger_to(stream, level=level), "info", trace=lambda: next(ids))
+    logs(REQUEST)
+    logs(REQUEST)
+    traced, untraced = lines(stream)
+    assert traced["trace_id"] == "4bf92f35"
+    assert "trace_id" not in untraced

@@ -74,6 +74,20 @@ def test_what_a_library_was_told_is_not_repeated(quieted: io.StringIO) -> None:
     assert "0123456789" not in quieted.getvalue()
 
 
+@pytest.mark.parametrize("name", ["opentelemetry.exporter", "urllib3.connectionpool"])
+def test_what_sends_traces_says_the_same_once_a_minute_without_what_it_was_told(
+    quieted: io.StringIO, name: str
+) -> None:
+    sender = logging.getLogger(name)
+    for seconds in (0.0, 30.0, 59.0, 61.0):
+        record = sender.makeRecord(name, logging.WARNING, "", 0, "Failed to send to %s", ("hunter2",), None)
+        record.created = 1_790_000_000.0 + seconds
+        sender.handle(record)
+    sender.warning("Another one.")
+    told = [line["message"] for line in lines(quieted)]
+    assert told == ["Failed to send to %s", "Failed to send to %s", "Another one."]
+
+
 def test_what_a_library_says_below_a_warning_is_not_written(quieted: io.StringIO) -> None:
     logging.getLogger("aiohttp.access").info("GET /?token=x")
     logging.getLogger("asyncio").debug("Using selector")
@@ -87,3 +101,22 @@ def test_quieting_can_be_undone_and_touches_no_other_logger(stream: io.StringIO)
     assert (list(root.handlers), root.level) == before[:2]
     undo()
     assert (list(root.handlers), root.level, list(mine.handlers), mine.propagate, mine.level) == before
+
+
+def test_a_secret_is_cut_out_before_the_message_is_cut_to_its_length(stream: io.StringIO) -> None:
+    redaction = Redaction()
+    redaction.learn("correct-horse-battery-staple")
+    undo = quiet_stdlib(lambda: logger_to(stream), redaction)
+    logging.getLogger("aiohttp.server").error("x" * 280 + "correct-horse-battery-staple")
+    undo()
+    assert lines(stream)[0]["message"] == "x" * 280 + "…"
+
+
+def test_a_library_goes_by_the_level_of_the_moment(stream: io.StringIO) -> None:
+    levels = ["error", "warning"]
+    undo = quiet_stdlib(lambda: logger_to(stream, level=levels[-1]), Redaction())
+    logging.getLogger("aiohttp.server").warning("one")
+    levels.pop()
+    logging.getLogger("aiohttp.server").warning("two")
+    undo()
+    assert [line["message"] for line in lines(stream)] == ["one"]
