@@ -118,7 +118,7 @@ def check(path: Path | None, **options: Any) -> None:
 @click.option("--spend", is_flag=True, help="Try the key too: ONE real request, which the API counts.")
 @click.option("--json", "machine", is_flag=True, help="A list of {check, result, detail, advice}.")
 def doctor(path: Path | None, spend: bool, machine: bool, **options: Any) -> None:
-    """Look for what is wrong on this machine and on the way to the API, and say what to do about it.
+    r"""Look for what is wrong on this machine and on the way to the API, and say what to do about it.
 
     It goes by the options and the environment that `serve` would, and judges what that would do. Each check
     is a line: ok, warning, FAIL or skipped; and below it what to do.

@@ -63,7 +63,7 @@ async def _checks(
         for check in NEEDS_SETTINGS:
             yield skipped(check, "There is no configuration to go by.")
         return
-    for finding in files.examine(settings, world.clock):
+    for finding in files.examine(settings, world.clock, os.geteuid()):
         yield finding
     for finding in await places.examine(settings.listen, world.ask):
         yield finding

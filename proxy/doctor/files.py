@@ -29,16 +29,16 @@ _SOON = 14.0
 """Days before its end at which a certificate is spoken of."""
 
 
-def examine(settings: config.Settings, clock: Clock) -> Iterator[Finding]:
-    """Look at all of them."""
-    yield from secrets(settings, clock)
+def examine(settings: config.Settings, clock: Clock, uid: int) -> Iterator[Finding]:
+    """Look at all of them; `uid` is the number of the user as whom the proxy runs."""
+    yield from secrets(settings, clock, uid)
     yield state(settings.state)
     yield bodies(settings.body)
     yield certificate(settings.listen, clock)
     yield descriptors(settings)
 
 
-def secrets(settings: config.Settings, clock: Clock) -> Iterator[Finding]:
+def secrets(settings: config.Settings, clock: Clock, uid: int) -> Iterator[Finding]:
     """See that each secret file can be read, holds something fit, and is its owner's alone."""
     named = [(setting, path, least) for setting, path, least in _named(settings) if path is not None]
     if not named:
@@ -46,7 +46,7 @@ def secrets(settings: config.Settings, clock: Clock) -> Iterator[Finding]:
         return
     good = []
     for setting, path, least in named:
-        found = _unreadable(setting, path, least, clock) or _exposed(setting, path)
+        found = _unreadable(setting, path, least, clock) or _exposed(setting, path, uid)
         if found is None:
             good.append(setting)
         else:
@@ -79,13 +79,13 @@ def _unreadable(setting: str, path: str, least: int | None, clock: Clock) -> Fin
     return None
 
 
-def _exposed(setting: str, path: str) -> Finding | None:
+def _exposed(setting: str, path: str, uid: int) -> Finding | None:
     """Warn of a file that others may read.
 
     A group may, where it is not the owner who runs this: a file of root's is lent to the proxy so.
     """
     status = Path(path).stat()
-    lent = status.st_uid != os.geteuid() and os.geteuid() != 0
+    lent = uid not in (status.st_uid, 0)
     open_to = stat.S_IMODE(status.st_mode) & (0o007 if lent else 0o077)
     if not open_to:
         return None
@@ -100,19 +100,16 @@ def state(settings: config.State) -> Finding:
     if settings.file is None:
         return skipped(STATE, "state.file is not set: after a restart, one request goes alone to find out.")
     path = Path(settings.file)
-    if not path.parent.is_dir():
-        return fail(STATE, f"{path.parent} is no directory.", "Make it, or change state.file.")
-    if not os.access(path.parent, os.W_OK | os.X_OK):
-        advice = "Let the proxy's user write there, or change state.file."
-        return fail(STATE, f"{path.parent} can't be written to.", advice)
+    if not (path.parent.is_dir() and os.access(path.parent, os.W_OK | os.X_OK)):
+        advice = "Make it, and let the proxy's user write there; or change state.file."
+        return fail(STATE, f"{path.parent} is no directory that this user may write to.", advice)
     try:
         mode = path.lstat().st_mode
     except FileNotFoundError:
         return ok(STATE, f"{path} can be made.")
-    if not stat.S_ISREG(mode):
-        return fail(STATE, f"{path} is no regular file.", "Remove it, or change state.file.")
-    if not os.access(path, os.R_OK):
-        return fail(STATE, f"{path} can't be read.", "Give it to the proxy's user, or remove it.")
+    if not (stat.S_ISREG(mode) and os.access(path, os.R_OK)):
+        advice = "Remove it, or give it to the proxy's user; or change state.file."
+        return fail(STATE, f"{path} is no regular file that this user may read.", advice)
     if stat.S_IMODE(mode) & 0o077:
         detail = f"{path} holds a secret and is open to others (mode {stat.S_IMODE(mode):04o})."
         return warning(STATE, detail, f"chmod 600 {path}")

@@ -31,7 +31,7 @@ _NO_TLS = (
     "RECORD_LAYER_FAILURE",
 )
 _TRUST = (
-    "Install the machine's authorities (ca-certificates). If this one is your own, or that of a firewall that "
+    "Install the machine's authorities (ca-certificates). If this one is your own, or of a firewall that "
     "looks into TLS: have SSL_CERT_FILE name a PEM file with it, for `serve` too."
 )
 
@@ -110,7 +110,7 @@ def _failed(error: UpstreamError, host: str) -> Finding:
             return fail(
                 CHECK,
                 f"{host} and this machine agree on no way to speak TLS ({reason}).",
-                "See which versions and ciphers each allows: OpenSSL's configuration here, the server's there.",
+                "See which versions and ciphers each allows: OpenSSL's configuration here, theirs there.",
             )
     return fail(
         CHECK,
@@ -124,8 +124,8 @@ def _untrusted(cause: ssl.SSLCertVerificationError, host: str) -> Finding:
     code = cause.verify_code
     if code == _EXPIRED:
         advice = (
-            "See that this machine's clock is right (`date`). If it is, the API's operators must renew it, or "
-            "the name leads to another server than theirs."
+            "See that this machine's clock is right (`date`). If it is, the API's operators must renew it, "
+            "or the name leads to another server than theirs."
         )
         return fail(CHECK, f"{shows} has expired.", advice)
     if code == _NOT_YET:

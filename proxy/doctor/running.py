@@ -1,5 +1,6 @@
 """Another avala-proxy that runs on this machine, as its admin listener tells of it."""
 
+import asyncio
 import json
 import tomllib
 from collections.abc import Mapping
@@ -10,7 +11,7 @@ import aiohttp
 
 from proxy.config_places import Place, collide, parse_place
 
-_PATIENCE = aiohttp.ClientTimeout(total=2.0)
+_PATIENCE = 3.0
 _LARGEST = 2**20
 _ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 """Where to ask what listens everywhere."""
@@ -35,12 +36,16 @@ class Running:
 
 
 async def ask(admin: Place) -> Running | None:
-    """Ask at an admin address who is there; None if it is no avala-proxy."""
+    """Ask at an admin address who is there; None if it is no admin listener of an avala-proxy."""
     host = _ANY.get(admin.host, admin.host)
-    url = f"http://[{host}]:{admin.port}" if ":" in host else f"http://{host}:{admin.port}"
+    authority = f"[{host}]:{admin.port}" if ":" in host else f"{host}:{admin.port}"
     try:
-        async with aiohttp.ClientSession(timeout=_PATIENCE) as session:
-            status, readiness = [await _read(session, f"{url}/{page}") for page in ("status", "readyz")]
+        async with asyncio.timeout(_PATIENCE):
+            if await _sends_on(host, admin.port, authority):
+                return None
+            async with aiohttp.ClientSession() as session:
+                status = await _read(session, f"http://{authority}/status")
+                readiness = await _read(session, f"http://{authority}/readyz")
         addresses = tomllib.loads(status["configuration"])["listen"]["addresses"]
         return Running(
             str(status["version"]),
@@ -48,8 +53,22 @@ async def ask(admin: Place) -> Running | None:
             str(readiness["reason"]),
             tuple(map(parse_place, addresses)),
         )
-    except (OSError, aiohttp.ClientError, ValueError, LookupError, TypeError, AttributeError):
+    except (OSError, EOFError, aiohttp.ClientError, ValueError, LookupError, TypeError, AttributeError):
         return None
+
+
+async def _sends_on(host: str, port: int, authority: str) -> bool:
+    """Tell whether an avala-proxy listens there for clients: asked for a page, it would ask the API.
+
+    It refuses `OPTIONS *` by itself, and says so.
+    """
+    reader, writer = await asyncio.open_connection(host, port)
+    try:
+        writer.write(f"OPTIONS * HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n\r\n".encode())
+        head = await reader.readuntil(b"\r\n\r\n")
+    finally:
+        writer.close()
+    return b"\nproxy-status:" in head.lower()
 
 
 async def _read(session: aiohttp.ClientSession, url: str) -> Mapping[str, Any]:
