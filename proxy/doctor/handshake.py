@@ -55,7 +55,7 @@ async def examine(settings: config.Upstream, dialer: Dialer, sock: socket.socket
     try:
         protocol = await dialer.speak(sock, _Quiet)
     except UpstreamError as error:
-        return _failed(error, authority(settings.base_url))
+        return _failed(error, *parse_base_url(settings.base_url)[1:3])
     took = clock.now() - began
     secured: ssl.SSLObject = protocol.transport.get_extra_info("ssl_object")
     protocol.transport.abort()
@@ -74,7 +74,8 @@ def _plain(settings: config.Upstream) -> Finding:
 
 
 def _secured(secured: ssl.SSLObject, took: float, wall: float, host: str) -> Finding:
-    certificate = secured.getpeercert() or {}
+    certificate = secured.getpeercert()
+    assert certificate is not None, "without one there is no handshake"
     ends = ssl.cert_time_to_seconds(str(certificate["notAfter"]))
     days = int((ends - wall) // 86400)
     detail = (
@@ -88,7 +89,7 @@ def _secured(secured: ssl.SSLObject, took: float, wall: float, host: str) -> Fin
     return ok(CHECK, detail)
 
 
-def _failed(error: UpstreamError, host: str) -> Finding:
+def _failed(error: UpstreamError, host: str, port: int) -> Finding:
     """Tell failures apart, in this order: silence, the certificate, no TLS at all, no agreement, hung up."""
     match error.__cause__:
         case TimeoutError():
@@ -96,14 +97,14 @@ def _failed(error: UpstreamError, host: str) -> Finding:
                 CHECK,
                 f"{host} took the connection, and did not answer the handshake in time.",
                 "A firewall that looks into TLS may be in the way, or the port is another service's: see "
-                f"whether `openssl s_client -connect {host}` gets an answer from here.",
+                f"whether `openssl s_client -connect {host}:{port}` gets an answer from here.",
             )
         case ssl.SSLCertVerificationError() as cause:
             return _untrusted(cause, host)
         case ssl.SSLError(reason=str(reason)) if reason in _NO_TLS:
             return fail(
                 CHECK,
-                f"{host} does not speak TLS.",
+                f"{host} does not speak TLS at port {port}.",
                 "Write the right port in upstream.base_url (--upstream), or http:// if it is meant to be so.",
             )
         case ssl.SSLError(reason=str(reason)):

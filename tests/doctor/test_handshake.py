@@ -123,7 +123,7 @@ def test_other_reasons_not_to_trust_are_told_too(code: int, said: str) -> None:
 @pytest.mark.parametrize(
     ("script", "said"),
     [
-        (plain, "does not speak TLS."),
+        (plain, "does not speak TLS at port "),
         (silent, "took the connection, and did not answer the handshake in time."),
         (rude, "hung up in the middle of the handshake."),
     ],
@@ -131,7 +131,7 @@ def test_other_reasons_not_to_trust_are_told_too(code: int, said: str) -> None:
 async def test_what_is_no_tls_is_told(authority: trustme.CA, script: Script, said: str) -> None:
     found = await shaken(authority, script)
     assert found.result is Result.FAIL
-    assert found.detail.endswith(said)
+    assert said in found.detail
     assert found.advice
 
 
