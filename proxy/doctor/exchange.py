@@ -9,9 +9,6 @@ from proxy.adapters.upstream import Upstream
 from proxy.errors import ErrorClass, UpstreamError
 from proxy.messages import Headers, Request, Response
 
-PATIENCE = 8.0
-"""Seconds for the whole exchange, connecting included."""
-
 _AGENT = (
     (b"User-Agent", b"avala-proxy-doctor/" + proxy.__version__.encode()),
     (b"Accept", b"application/json"),
@@ -36,11 +33,14 @@ def request(method: str, target: str) -> Request:
     return Request(method, target, Headers(_AGENT), "", 0.0, math.inf, secrets.token_hex(16))
 
 
-async def send(upstream: Upstream, asked: Request, timer: Timer) -> Response:
-    """Send it once and return the head of the answer. Raises `UpstreamError`."""
+async def send(upstream: Upstream, asked: Request, timer: Timer, *, patience: float) -> Response:
+    """Send it once and return the head of the answer, connecting included within so many seconds.
+
+    Raises `UpstreamError`.
+    """
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(patience):
             return await upstream.send(asked, timer)
     except TimeoutError as error:
-        detail = f"The API did not answer within {PATIENCE:g} s."
+        detail = f"The API did not answer within {patience:g} s."
         raise UpstreamError(ErrorClass.READ_TIMEOUT, detail, written=True) from error

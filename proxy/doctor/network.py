@@ -135,9 +135,8 @@ def _told(refusals: Sequence[tuple[AddrInfoType, UpstreamError]]) -> str:
 def _reason(error: UpstreamError) -> str:
     if error.error_class is ErrorClass.CONNECTION_TIMEOUT:
         return "does not answer"
-    match error.__cause__:
-        case ConnectionRefusedError():
-            return "refuses it"
-        case OSError(errno=int(number)):
-            return f"can't be reached ({os.strerror(number)})"
-    return "can't be reached"
+    cause = error.__cause__
+    if isinstance(cause, ConnectionRefusedError):
+        return "refuses it"
+    number = cause.errno if isinstance(cause, OSError) else None
+    return f"can't be reached ({os.strerror(number) if number else cause})"

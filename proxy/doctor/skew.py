@@ -14,6 +14,8 @@ from proxy.policy.feedback import made_at
 
 CHECK = "clock"
 
+_PATIENCE = 4.0
+
 _WARN, _FAIL = 2.0, 30.0
 """Seconds by which the clocks differ for certain."""
 
@@ -26,7 +28,7 @@ async def examine(upstream: Upstream, clock: Clock) -> Finding:
     """Ask the API what time it is, and compare."""
     timer = Timer()
     try:
-        answer = await send(upstream, request("OPTIONS", "*"), timer)
+        answer = await send(upstream, request("OPTIONS", "*"), timer, patience=_PATIENCE)
     except UpstreamError as error:
         return skipped(CHECK, f"{error.detail} (It was asked for its time, by `OPTIONS *`.)")
     received, wall = clock.now(), clock.wall()

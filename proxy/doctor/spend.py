@@ -30,7 +30,8 @@ _TARGET = "/api/v1/users/me/"
 
 _BODY = 4096
 """Bytes of a body that are read, for an error's `code`."""
-_BODY_PATIENCE = 2.0
+_PATIENCE, _BODY_PATIENCE = 8.0, 2.0
+"""Seconds for the head of the answer, and for its body."""
 
 
 async def examine(
@@ -52,7 +53,7 @@ async def examine(
         Access(settings.upstream.credential_headers, key=lambda: key, clients=()).admit(asked.headers).headers
     )
     try:
-        answer = await send(upstream, replace(asked, headers=headers), Timer())
+        answer = await send(upstream, replace(asked, headers=headers), Timer(), patience=_PATIENCE)
         content = await _beginning(answer)
     except UpstreamError as error:
         return fail(CHECK, error.detail, "See what the lines above say; `serve` would try again.")

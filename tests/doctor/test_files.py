@@ -161,6 +161,13 @@ def test_a_place_where_no_file_can_be_made_is_told(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("count", "shown"), [(7, "7 bytes"), (2048, "2 KiB"), (100 * 2**20, "100 MiB"), (3 * 2**40, "3072 GiB")]
+)
+def test_sizes_are_rounded_down(count: int, shown: str) -> None:
+    assert files._size(count) == shown
+
+
 # The certificate.
 
 

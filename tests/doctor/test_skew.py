@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from proxy.clock import LoopClock
-from proxy.doctor import exchange, skew
+from proxy.doctor import skew
 from proxy.doctor.report import Result
 from tests.adapters.servers import OK, Server, answering, running, sending
 from tests.doctor.fixtures import NOW, Standing
@@ -78,7 +78,7 @@ async def test_an_answer_without_a_date_tells_nothing() -> None:
 
 
 async def test_no_answer_tells_nothing_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exchange, "PATIENCE", 0.1)
+    monkeypatch.setattr(skew, "_PATIENCE", 0.1)
     async with running(silent) as (_, upstream):
         found = await skew.examine(upstream, LoopClock())
     assert found.result is Result.SKIPPED

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from proxy import config
-from proxy.doctor import exchange, spend
+from proxy.doctor import spend
 from proxy.doctor.report import Finding, Result
 from proxy.messages import Response
 from tests.adapters.servers import Script, Server, answering, running
@@ -145,7 +145,3 @@ def test_without_the_wish_it_is_said_what_it_would_cost() -> None:
     )
     free = spend.not_wished_for(config.Settings(limits=()))
     assert free.detail == "Add --spend to send one real request (GET /api/v1/users/me/)."
-
-
-def test_the_patience_for_one_exchange_is_short() -> None:
-    assert exchange.PATIENCE + spend._BODY_PATIENCE <= 10

@@ -1,7 +1,11 @@
-"""`avala-proxy doctor` as one runs it: all well, and each of the bad days that it is there for."""
+"""`avala-proxy doctor` as one runs it: all well, and each of the bad days that it is there for.
+
+What is the same command in another world is run in this process, in a thread: a start takes a second.
+"""
 
 import asyncio
 import json
+import os
 import re
 import signal
 import socket
@@ -18,7 +22,9 @@ from typing import Any
 import aiohttp
 import trustme
 from aiohttp import web
+from click.testing import CliRunner
 
+from proxy.cli import main
 from tests.e2e import programs
 from tests.servers import StoreServer, free_port, start_store
 
@@ -45,9 +51,11 @@ async def doctor(*arguments: str, environ: Mapping[str, str] | None = None) -> t
 
 
 async def found(*arguments: str, environ: Mapping[str, str] | None = None) -> tuple[int, dict[str, Any]]:
-    """Run it for machines; return how it ended, and what it found by check."""
-    code, said = await doctor("--json", *arguments, environ=environ)
-    return code, {finding["check"]: finding for finding in json.loads(said)}
+    """Run it for machines, here; return how it ended, and what it found by check."""
+    bare = dict.fromkeys(name for name in os.environ if name.startswith("AVALA_"))
+    runner = CliRunner(env=bare | dict(environ or {}))
+    result = await asyncio.to_thread(runner.invoke, main, ["doctor", "--json", *arguments])
+    return result.exit_code, {finding["check"]: finding for finding in json.loads(result.output)}
 
 
 @asynccontextmanager
@@ -107,10 +115,8 @@ async def test_a_wrong_key_is_told_after_one_request(tmp_path: Path) -> None:
 
 
 async def test_a_network_that_leads_nowhere_is_told() -> None:
-    (refused, one), (unknown, other) = await asyncio.gather(
-        found(*ANYWHERE, "--upstream", f"https://127.0.0.1:{free_port()}"),
-        found(*ANYWHERE, "--upstream", "https://nowhere.invalid"),
-    )
+    refused, one = await found(*ANYWHERE, "--upstream", f"https://127.0.0.1:{free_port()}")
+    unknown, other = await found(*ANYWHERE, "--upstream", "https://nowhere.invalid")
     assert (refused, unknown) == (1, 1)
     assert one["tcp"]["detail"].endswith("127.0.0.1 (IPv4) refuses it.")
     assert [one[check]["result"] for check in ("tls", "clock")] == ["skipped", "skipped"]
@@ -129,29 +135,24 @@ async def test_what_is_wrong_with_a_certificate_is_told(tmp_path: Path) -> None:
     async def handle(_: web.BaseRequest) -> web.Response:
         return web.Response()
 
-    async def judged(leaf: trustme.LeafCert | None, environ: Mapping[str, str]) -> tuple[int, dict[str, Any]]:
+    async def judged(leaf: trustme.LeafCert | None) -> tuple[int, dict[str, Any]]:
         context = None
         if leaf is not None:
             context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
             leaf.configure_cert(context)
         async with served(handle, context) as port:
-            return await found(*ANYWHERE, "--upstream", f"https://localhost:{port}", environ=environ)
+            return await found(*ANYWHERE, "--upstream", f"https://localhost:{port}", environ=trusted)
 
-    good, unknown, late, other, plain = await asyncio.gather(
-        judged(authority.issue_cert("localhost"), trusted),
-        judged(trustme.CA().issue_cert("localhost"), trusted),
-        judged(expired, trusted),
-        judged(authority.issue_cert("other.test"), trusted),
-        judged(None, trusted),
-    )
-    assert good[0] == 0, good
-    assert "of an authority that this machine trusts" in good[1]["tls"]["detail"]
-    for (code, findings), said in (
-        (unknown, "is of an authority that this machine does not know."),
-        (late, "has expired."),
-        (other, "is for another name."),
-        (plain, "localhost does not speak TLS"),
+    code, findings = await judged(authority.issue_cert("localhost"))
+    assert code == 0, findings
+    assert "of an authority that this machine trusts" in findings["tls"]["detail"]
+    for leaf, said in (
+        (trustme.CA().issue_cert("localhost"), "is of an authority that this machine does not know."),
+        (expired, "has expired."),
+        (authority.issue_cert("other.test"), "is for another name."),
+        (None, "localhost does not speak TLS"),
     ):
+        code, findings = await judged(leaf)
         assert code == 1
         assert said in findings["tls"]["detail"]
         assert findings["tls"]["advice"]
@@ -159,9 +160,8 @@ async def test_what_is_wrong_with_a_certificate_is_told(tmp_path: Path) -> None:
 
 async def test_a_clock_that_is_wrong_is_told() -> None:
     async with dated(12) as slow, dated(-3600) as fast:
-        (warned, behind), (failed, ahead) = await asyncio.gather(
-            found(*ANYWHERE, "--upstream", slow), found(*ANYWHERE, "--upstream", fast)
-        )
+        warned, behind = await found(*ANYWHERE, "--upstream", slow)
+        failed, ahead = await found(*ANYWHERE, "--upstream", fast)
     assert (warned, behind["clock"]["result"]) == (0, "warning")
     assert re.match(r"This machine's clock is 1[0-3] s behind the API's", behind["clock"]["detail"])
     assert (failed, ahead["clock"]["result"]) == (1, "FAIL")
@@ -195,16 +195,12 @@ async def test_a_port_that_is_taken_is_fine_if_the_proxy_itself_has_it(tmp_path:
 async def test_a_configuration_that_is_wrong_is_told_in_full(tmp_path: Path) -> None:
     path = tmp_path / "avala.toml"
     path.write_text("[retry]\nmax_retries = -1\nmax_retrys = 3\n")
-    (code, said), (nonsense, usage) = await asyncio.gather(
-        doctor("--config", str(path)), doctor("--no-such-option")
-    )
+    code, said = await doctor("--config", str(path))
     assert code == 1
     assert "FAIL     configuration   2 problems:\n" in said
     assert "retry.max_retries" in said
     assert "retry.max_retrys" in said
     assert said.count("skipped") == 13
-    assert nonsense == 2
-    assert "No such option" in usage
 
 
 async def test_no_secret_is_ever_said_and_one_that_others_can_read_is_a_warning(
@@ -224,11 +220,10 @@ async def test_no_secret_is_ever_said_and_one_that_others_can_read_is_a_warning(
     async with programs.sandbox(tmp_path) as upstream:
         options = ("--config", str(path), *ANYWHERE, "--upstream", upstream, "--spend")
         environ = {"AVALA_API_KEY": KEY}
-        (code, said), (_, shown) = await asyncio.gather(
-            doctor(*options, environ=environ), doctor(*options, "--json", environ=environ)
-        )
+        code, said = await doctor(*options, environ=environ)
+        _, shown = await found(*options, environ=environ)
     assert code == 1, "the store wants no password, and the API not this key"
-    assert "hunter2" not in said + shown
+    assert "hunter2" not in said + json.dumps(shown)
     assert (
         f"warning  secret files    listen.admin_token_file {tmp_path}/admin is open to its group and ev"
         in said
@@ -238,10 +233,10 @@ async def test_no_secret_is_ever_said_and_one_that_others_can_read_is_a_warning(
     assert "The API does not take the key (401)." in said
 
 
-async def test_a_store_is_told_to_be_there_or_gone(tmp_path: Path) -> None:
+async def test_a_store_is_told_to_be_there_or_gone() -> None:
     with start_store("valkey") as store:
         environ = {"AVALA_PROXY_REDIS__URL": store.url, "AVALA_PROXY_REDIS__SECRET": "hunter2-of-the-fleet"}
-        async with programs.sandbox(tmp_path) as upstream:
+        async with dated(0) as upstream:
             where = (*ANYWHERE, "--upstream", upstream)
             code, there = await found(*where, environ=environ)
             store.kill()
