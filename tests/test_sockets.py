@@ -327,11 +327,3 @@ async def test_a_place_that_is_taken_is_told_from_one_that_is_of_no_use(make: Ma
             await try_place(place)
         assert refused.value.taken is taken, place
     assert b"200 OK" in await ask(f"unix:{tmp_path / 's'}")
-
-
-async def test_a_directory_that_can_not_be_written_to_is_of_no_use(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(os, "access", lambda *_: False)
-    with pytest.raises(CannotListen, match="may not make files in its directory"):
-        await try_place(at(tmp_path / "s"))

@@ -24,11 +24,11 @@ _ADVICE = (
 )
 
 
-async def examine(upstream: Upstream, clock: Clock) -> Finding:
-    """Ask the API what time it is, and compare."""
+async def examine(upstream: Upstream, clock: Clock, patience: float = _PATIENCE) -> Finding:
+    """Ask the API what time it is, and compare; an answer has so many seconds."""
     timer = Timer()
     try:
-        answer = await send(upstream, request("OPTIONS", "*"), timer, patience=_PATIENCE)
+        answer = await send(upstream, request("OPTIONS", "*"), timer, patience=patience)
     except UpstreamError as error:
         return skipped(CHECK, f"{error.detail} (It was asked for its time, by `OPTIONS *`.)")
     received, wall = clock.now(), clock.wall()

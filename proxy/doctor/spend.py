@@ -54,7 +54,7 @@ async def examine(
     )
     try:
         answer = await send(upstream, replace(asked, headers=headers), Timer(), patience=_PATIENCE)
-        content = await _beginning(answer)
+        content = await beginning(answer)
     except UpstreamError as error:
         return fail(CHECK, error.detail, "See what the lines above say; `serve` would try again.")
     return judged(answer, content, clock.wall())
@@ -69,11 +69,11 @@ def _key(settings: config.Settings, clock: Clock, environ: Mapping[str, str]) ->
     return fit_key(SecretStr(given)).get_secret_value() if given else None
 
 
-async def _beginning(answer: Response) -> bytes:
-    """Read as much of a body as is needed; one that does not come tells nothing."""
+async def beginning(answer: Response, patience: float = _BODY_PATIENCE) -> bytes:
+    """Read as much of a body as is needed; what has not come within so many seconds tells nothing."""
     content = b""
     try:
-        async with asyncio.timeout(_BODY_PATIENCE):
+        async with asyncio.timeout(patience):
             async for piece in answer.body.chunks():
                 content += piece
                 if len(content) >= _BODY:

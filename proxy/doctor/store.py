@@ -1,10 +1,15 @@
 """The store that a budget is shared through: all that `check` finds, and how near it is."""
 
+from typing import TYPE_CHECKING
+
 from proxy import config
 from proxy.assembly import StartError, examine_store, measure_store
 from proxy.clock import Clock
 from proxy.doctor.report import Finding, failed, milliseconds, ok, skipped, warning
 from proxy.events import Events
+
+if TYPE_CHECKING:
+    from proxy.adapters.store_check import Pulse
 
 CHECK = "store"
 
@@ -22,17 +27,18 @@ async def examine(settings: config.Redis, clock: Clock) -> list[Finding]:
         pulse = await measure_store(settings, clock, events)
     except StartError as error:
         return [failed(CHECK, sentence, ": ") for sentence in str(error).splitlines()]
+    return [judged(settings, pulse)]
+
+
+def judged(settings: config.Redis, pulse: "Pulse | None") -> Finding:
+    """Say how near a store is that does all that is needed; None is one that went away meanwhile."""
     said = f"The store at {settings.url} does all that is needed"
     if pulse is None:
-        return [ok(CHECK, f"{said}.")]
+        return ok(CHECK, f"{said}.")
     said += f", and answers in {milliseconds(pulse.round_trip)}"
     if pulse.round_trip > _NEAR * settings.timeout:
         advice = "Use a store that is nearer; or raise redis.timeout, which each request may then wait for."
-        return [warning(CHECK, f"{said}: redis.timeout is {milliseconds(settings.timeout)}.", advice)]
+        return warning(CHECK, f"{said}: redis.timeout is {milliseconds(settings.timeout)}.", advice)
     # All replicas go by the store's clock, so nothing depends on how it differs from this machine's.
-    return [
-        ok(
-            CHECK,
-            f"{said}; its clock differs from this machine's by {abs(pulse.ahead):.1f} s, which is fine.",
-        )
-    ]
+    clocks = f"its clock differs from this machine's by {abs(pulse.ahead):.1f} s, which is fine"
+    return ok(CHECK, f"{said}; {clocks}.")

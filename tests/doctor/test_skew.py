@@ -77,10 +77,9 @@ async def test_an_answer_without_a_date_tells_nothing() -> None:
     )
 
 
-async def test_no_answer_tells_nothing_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(skew, "_PATIENCE", 0.1)
+async def test_no_answer_tells_nothing_and_says_so() -> None:
     async with running(silent) as (_, upstream):
-        found = await skew.examine(upstream, LoopClock())
+        found = await skew.examine(upstream, LoopClock(), 0.1)
     assert found.result is Result.SKIPPED
     assert found.detail.startswith("The API did not answer within 0.1 s.")
     with socket.socket() as refusing:

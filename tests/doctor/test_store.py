@@ -7,6 +7,7 @@ import pytest
 from pydantic import SecretStr
 
 from proxy import config
+from proxy.adapters.store_check import Pulse
 from proxy.clock import LoopClock
 from proxy.doctor import store
 from proxy.doctor.report import Finding, Result
@@ -31,22 +32,23 @@ async def test_a_store_as_it_should_be_is_timed(valkey: StoreServer) -> None:
     assert only.detail.startswith(f"The store at {valkey.url} does all that is needed, and answers in ")
 
 
-async def test_a_store_that_is_far_away_is_a_warning(
-    valkey: StoreServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(store, "_NEAR", 0.0)
-    (only,) = await found(valkey.url)
-    assert only.result is Result.WARNING
-    assert only.detail.endswith("redis.timeout is 200 ms.")
-
-
-async def test_its_clock_may_differ(valkey: StoreServer) -> None:
-    class Slow(LoopClock):
-        def wall(self) -> float:
-            return super().wall() - 100.0
-
-    (only,) = await store.examine(config.Redis(url=valkey.url, secret=SecretStr(SECRET)), Slow())
-    assert "differs from this machine's by 100." in only.detail or only.result is Result.WARNING
+@pytest.mark.parametrize(
+    ("pulse", "result", "said"),
+    [
+        (
+            Pulse(0.0004, 3.21),
+            "ok",
+            "and answers in 0.4 ms; its clock differs from this machine's by 3.2 s, which is fine.",
+        ),
+        (Pulse(0.06, 0.0), "warning", "and answers in 60 ms: redis.timeout is 200 ms."),
+        (None, "ok", "The store at redis://store:6379/0 does all that is needed."),
+    ],
+)
+def test_how_near_it_is_is_judged_by_the_time_a_call_has(pulse: Pulse | None, result: str, said: str) -> None:
+    settings = config.Redis(url="redis://store:6379", secret=SecretStr(SECRET), timeout=0.2)
+    finding = store.judged(settings, pulse)
+    assert finding.result == result
+    assert finding.detail.endswith(said)
 
 
 async def test_nobody_there_is_told() -> None:
@@ -63,17 +65,6 @@ async def test_each_thing_that_is_wrong_is_a_line(valkey: StoreServer) -> None:
     assert [finding.result for finding in findings] == [Result.FAIL, Result.FAIL]
     assert "forbids its user PUBLISH" in findings[0].detail
     assert findings[0].advice.startswith("Allow them (ACL SETUSER, ")
-
-
-async def test_a_store_that_goes_in_between_is_not_timed(
-    valkey: StoreServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def gone(*_: object) -> None:
-        return None
-
-    monkeypatch.setattr(store, "measure_store", gone)
-    (only,) = await found(valkey.url)
-    assert only.detail.endswith(" does all that is needed.")
 
 
 async def test_without_its_client_it_is_said_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
