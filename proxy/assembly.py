@@ -43,6 +43,7 @@ from proxy.traffic import Traffic
 
 if TYPE_CHECKING:
     from proxy.adapters.replica import Replica
+    from proxy.adapters.store_check import Pulse
 
 
 class StartError(Exception):
@@ -170,6 +171,14 @@ async def examine_store(redis: config.Redis, clock: Clock, events: Events) -> No
 
     if wrong := await examine(redis, password=store_password(redis, clock, events)):
         raise StartError("\n".join(wrong))
+
+
+async def measure_store(redis: config.Redis, clock: Clock, events: Events) -> "Pulse | None":
+    """Tell how a store answers that does what is needed. Raises `StartError`."""
+    _client_is_there()
+    from proxy.adapters.store_check import measure
+
+    return await measure(redis, password=store_password(redis, clock, events), clock=clock)
 
 
 def replica(

@@ -1,6 +1,7 @@
 """The commands: parse, call, print. No logic."""
 
 import asyncio
+import os
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -105,6 +106,49 @@ def check(path: Path | None, **options: Any) -> None:
         _fail(str(error), 2)
     click.echo(effective(settings), nl=False)
     click.echo("The configuration is valid.", err=True)
+
+
+@main.command()
+@_CONFIG
+@_LISTEN
+@_ADMIN
+@_TLS_CERTIFICATE
+@_TLS_KEY
+@_UPSTREAM
+@click.option("--spend", is_flag=True, help="Try the key too: ONE real request, which the API counts.")
+@click.option("--json", "machine", is_flag=True, help="A list of {check, result, detail, advice}.")
+def doctor(path: Path | None, spend: bool, machine: bool, **options: Any) -> None:
+    r"""Look for what is wrong on this machine and on the way to the API, and say what to do about it.
+
+    It goes by the options and the environment that `serve` would, and judges what that would do. Each check
+    is a line: ok, warning, FAIL or skipped; and below it what to do.
+
+    \b
+    configuration                  is it valid, and where does it come from
+    secret files, state file,      can they be read or written, and by whom else;
+    body directory, certificate    how much room there is, and until when it is good
+    open files                     does the system allow enough of them
+    listen, admin                  is each place free; a proxy that runs there is fine, and not disturbed
+    dns, tcp, tls                  the way to the API, step by step
+    clock                          does this machine's differ from the API's
+    store                          can a budget be shared through it, and how near is it
+    key                            does the API take it: with --spend
+
+    Nothing of the API's budget is spent without --spend. The key is then that which the proxy holds
+    (credential), or else AVALA_API_KEY.
+
+    Ends with 0 if nothing FAILs, else with 1.
+    """
+    from proxy.doctor import examination, report
+
+    told = report.teller(sys.stdout, os.environ, quiet=machine)
+    try:
+        examining = examination.examine(path, _overrides(**options), spending=spend, told=told)
+        findings = asyncio.run(examining)
+    except KeyboardInterrupt:
+        _fail("\nInterrupted.", 130)
+    click.echo(report.as_json(findings) if machine else report.summary(findings))
+    sys.exit(int(report.any_fails(findings)))
 
 
 @main.command()
