@@ -247,3 +247,28 @@ def demo(once: bool, requests: int, callers: int) -> None:
             _fail("\nInterrupted.", 130)
     except StartError as error:
         _fail(str(error))
+
+
+@main.command()
+@_CONFIG
+@click.option(
+    "--admin",
+    metavar="URL",
+    help="The proxy's admin listener; HOST:PORT will do.  [default: http://127.0.0.1:9464]",
+)
+@click.option("--once", is_flag=True, help="Print one frame as plain text, and end.")
+def top(path: Path | None, admin: str | None, once: bool) -> None:
+    """Watch a proxy at work: budgets, queue and errors, as they change.  Leave with q."""
+    from proxy.config_report import ConfigError
+    from proxy.top.feed import Trouble
+    from proxy.top.run import run
+    from proxy.top.where import find
+
+    try:
+        url = find(admin, path)
+    except (ConfigError, ValueError) as error:
+        _fail(str(error), 2)
+    try:
+        asyncio.run(run(url, once=once))
+    except Trouble as trouble:
+        _fail(str(trouble))
