@@ -45,7 +45,7 @@ class Frame:
 
     def _head(self, pen: Pen) -> Text:
         """Tell what is watched and how: as much as there is room for, the most important first."""
-        news, head = self._news, pen.write("avala-proxy", "bold")
+        news, head = self._news, pen.write("").append_text(pen.write("avala-proxy", "bold"))
         manner = "gone" if news.status and news.trouble else news.manner
         for said in (*self._about(), manner, news.url, "q leaves" if news.manner or news.trouble else ""):
             if said and head.cell_len + 2 + len(said) <= pen.width:

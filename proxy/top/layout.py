@@ -11,6 +11,10 @@ from rich.text import Text
 from proxy.top.marks import Glyphs, glyphs, harmless
 
 _GAP = "  "
+_NARROW = 64
+"""Columns below which things are said shorter."""
+_SHORTEST = 8
+"""Characters that a name, a bar or a curve has at least; twice that where it is not narrow."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,11 @@ class Pen:
         """What can be drawn with."""
         return glyphs(self.encoding)
 
+    @property
+    def narrow(self) -> bool:
+        """Whether things are to be said as short as can be."""
+        return self.width < _NARROW
+
     def write(self, text: str, style: str = "") -> Text:
         """Make a text of somebody's words: nothing in it means anything to the terminal, or to rich."""
         return Text(harmless(text, self.encoding), style, no_wrap=True, end="")
@@ -36,6 +45,15 @@ class Pen:
             text.truncate(max(room - 1, 0))
             text.append(self.glyphs.cut if room else "")
         return text
+
+    def name(self, name: str) -> Text:
+        """Write a name, so that whatever it is there is room beside it."""
+        return self.cut(self.write(name), max(_SHORTEST, self.width // 5))
+
+    def room(self, *others: Sequence[Text]) -> int:
+        """Return what the columns beside it leave to something that is drawn: never too little to see."""
+        beside = sum(max(cell.cell_len for cell in column) + len(_GAP) for column in others)
+        return max(_SHORTEST if self.narrow else 2 * _SHORTEST, self.width - beside)
 
     def rule(self, title: str, note: Text, more: int) -> Text:
         """Make the line above a part; `more` lines of it have no room."""
@@ -100,7 +118,7 @@ def fit(parts: Sequence[Part], height: int | None) -> list[tuple[Part, int]]:
 def columns(rows: Sequence[Sequence[Text]], right: Collection[int] = ()) -> list[Text]:
     """Align cells to the left, or to the right in these columns; the last one has no end."""
     widths = [max(cell.cell_len for cell in column) for column in zip(*rows, strict=True)]
-    lines = []
+    texts = []
     for row in rows:
         line = Text(no_wrap=True, end="")
         for index, (cell, width) in enumerate(zip(row, widths, strict=True)):
@@ -110,5 +128,10 @@ def columns(rows: Sequence[Sequence[Text]], right: Collection[int] = ()) -> list
             line.append_text(cell)
             line.append(blank if index not in right else "")
         line.rstrip()
-        lines.append(line)
-    return lines
+        texts.append(line)
+    return texts
+
+
+def lines(rows: Sequence[Sequence[Text]], right: Collection[int] = ()) -> list[Line]:
+    """Make lines of rows, all of which count alike."""
+    return [Line(text) for text in columns(rows, right)] if rows else []
