@@ -28,40 +28,54 @@ class Frame:
     def __rich_console__(self, _console: Console, options: ConsoleOptions) -> Iterator[Text]:
         """Be rendered by rich."""
         pen = Pen(options.max_width, options.encoding)
-        yield Text("\n", end="").join(self._lines(pen, None if self._whole else options.size.height))
+        height = None if self._whole else options.size.height
+        yield Text("\n", no_wrap=True).join(self._lines(pen, height)[:height])
 
     def _lines(self, pen: Pen, height: int | None) -> list[Text]:
-        lines = [self._head(pen), *self._verdict(pen)]
-        if self._news.status is None:
-            return lines[:height]
-        parts = list(every_part(self._news.status, pen))
-        for part, room in fit(parts, None if height is None else height - len(lines)):
-            drawn = part.draw(pen, room)
-            if self._news.trouble:  # it is no longer so
-                for line in drawn:
-                    line.stylize("dim")
-            lines += drawn
-        return lines[:height]
+        head = [self._head(pen), *self._verdict(pen, height)]
+        return head + self._body(pen, None if height is None else height - len(head))
 
     def _head(self, pen: Pen) -> Text:
         """Tell what is watched and how: as much as there is room for, the most important first."""
-        news, head = self._news, pen.write("").append_text(pen.write("avala-proxy", "bold"))
-        manner = "gone" if news.status and news.trouble else news.manner
-        for said in (*self._about(), manner, news.url, "q leaves" if news.manner or news.trouble else ""):
-            if said and head.cell_len + 2 + len(said) <= pen.width:
-                head.append_text(Text("  ").append_text(pen.write(said)))
+        head = pen.write("").append_text(pen.write("avala-proxy", "bold"))
+        for piece in map(pen.write, filter(None, self._about())):
+            if head.cell_len + 2 + piece.cell_len <= pen.width:
+                head.append("  ").append_text(piece)
         return pen.cut(head)
 
     def _about(self) -> Iterator[str]:
-        status = self._news.status
+        news, status = self._news, self._news.status
+        gone = bool(news.trouble)
         if status is not None:
             yield status.version
-            if status.ready is not None:
+            if status.ready is not None and not gone:
                 yield "ready" if status.ready else "not ready"
+        yield "gone" if gone else news.manner
+        if status is not None:
             yield f"up {duration(status.uptime)}"
+        yield news.url
+        if gone or news.manner:  # it is not shown once only
+            yield "q leaves"
 
-    def _verdict(self, pen: Pen) -> Iterator[Text]:
-        for finding in verdict(self._news):
-            said = pen.write(finding.text).plain
-            for line in wrap(said, pen.width):
-                yield pen.cut(pen.write(line, _STYLES[finding.level]))
+    def _verdict(self, pen: Pen, height: int | None) -> list[Text]:
+        """Write the findings out; where there is something else to see they take no more than a third."""
+        lines = [
+            pen.cut(pen.write(line, _STYLES[finding.level]))
+            for finding in verdict(self._news)
+            for line in wrap(pen.write(finding.text).plain, pen.width)
+        ]
+        if height is None or self._news.status is None:
+            return lines
+        hidden = len(lines) - max(2, height // 3)
+        return [*lines[: -hidden - 1], pen.write(f"+{hidden + 1} more")] if hidden > 0 else lines
+
+    def _body(self, pen: Pen, height: int | None) -> list[Text]:
+        """Draw the parts; dimly, if it may no longer be so."""
+        if self._news.status is None:
+            return []
+        fitting = fit(list(every_part(self._news.status, pen)), height)
+        lines = [line for part, room in fitting for line in part.draw(pen, room)]
+        if self._news.trouble:
+            for line in lines:
+                line.stylize("dim")
+        return lines

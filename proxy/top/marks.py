@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-_LONGEST = 200
+_LONGEST = 300
 """Characters of a text that are looked at; no terminal shows more of it."""
 
 

@@ -15,6 +15,9 @@ from proxy.top.status import Breaker, Status
 _LATELY = 10.0
 """Seconds for which a failure of the network speaks for the network as it is now."""
 
+_TOLD = ("draining", "circuit_open", "dns_error")
+"""Reasons for not being ready that are said in a finding of their own."""
+
 
 class Finding(NamedTuple):
     """A sentence, and how grave it is."""
@@ -26,10 +29,13 @@ class Finding(NamedTuple):
 def verdict(news: News) -> list[Finding]:
     """Say how it is; there is always something to say."""
     if news.status is None:
-        return [Finding("bad", news.trouble or f"Asking {news.url}.")]
+        return [Finding("bad", news.trouble) if news.trouble else Finding("warning", f"Asking {news.url}.")]
     if news.trouble:
         return [Finding("bad", f"No news since {_time(news.heard)}: {news.trouble}. It is tried again.")]
-    return list(_findings(news.status)) or [_serving(news.status)]
+    status, found = news.status, list(_findings(news.status))
+    if status.ready is False and not (found and status.reason.partition(":")[0] in _TOLD):
+        found.append(Finding("bad", f"Not ready: {status.reason}"))
+    return found or [Finding("good", "Serving.")]
 
 
 def _time(seconds: float) -> str:
@@ -39,7 +45,9 @@ def _time(seconds: float) -> str:
 def _findings(status: Status) -> Iterator[Finding]:
     state = status.state
     if state.draining:
-        yield Finding("warning", f"Draining: {state.in_flight + state.queued:,} requests are let finish.")
+        yield Finding(
+            "warning", f"Draining: no more are taken, {state.in_flight + state.queued:,} are let finish."
+        )
     yield from map(_breaker, (one for one in state.breakers if one.state != "closed"))
     yield from _network(status)
     for limit, seconds in state.pauses.items():
@@ -48,12 +56,6 @@ def _findings(status: Status) -> Iterator[Finding]:
         yield Finding("bad", f"The queue is full: {state.queued:,} wait, and whoever comes is refused.")
     if not state.ledger_up:
         yield Finding("warning", "The store is lost: this replica keeps to its share of the budget.")
-    if status.ready is False and status.reason.partition(":")[0] not in (
-        "draining",
-        "circuit_open",
-        "dns_error",
-    ):
-        yield Finding("bad", f"Not ready: {status.reason}")
 
 
 def _breaker(breaker: Breaker) -> Finding:
@@ -76,7 +78,3 @@ def _network(status: Status) -> Iterator[Finding]:
     ago, error_class = min(failures, default=(_LATELY, ""))
     if ago < _LATELY:
         yield Finding("warning", f"The network fails: {error_class}, {age(ago)}.")
-
-
-def _serving(status: Status) -> Finding:
-    return Finding("good", "Serving." if status.ready is not False else f"Not ready: {status.reason}")

@@ -36,7 +36,8 @@ def _sharing(pen: Pen, state: State) -> Text:
     if not state.ledger_up:
         return pen.write("the store is lost, an own share is kept to", "red")
     if state.shared:
-        return pen.write(f"shared by {state.replicas:,} replicas, the store is there")
+        replicas = "1 replica" if state.replicas == 1 else f"{state.replicas:,} replicas"
+        return pen.write(f"shared by {replicas}, the store is there")
     return pen.write("not shared")
 
 
