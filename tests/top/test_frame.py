@@ -237,7 +237,7 @@ def hostile() -> dict[str, Any]:
     state.update(pauses={HOSTILE: 1e300}, breakers=[{"name": HOSTILE, "state": HOSTILE}])
     state["limits"] = [limit(HOSTILE, capacity=10**30, remaining=10**20)] * 30
     said["callers"] = [{"credential": HOSTILE, "caller": HOSTILE, "queued": 10**30, "first": 1e300}] * 100
-    examples = dict.fromkeys(("method", "route", "code", "request_id"), HOSTILE)
+    examples: dict[str, Any] = dict.fromkeys(("method", "route", "code", "request_id"), HOSTILE)
     said["recent"]["errors"] = [error(HOSTILE, HOSTILE, 10**20, status=10**20, **examples)] * 50
     return said
 
