@@ -13,6 +13,7 @@ import aiohttp
 
 from proxy.clock import Clock
 from proxy.top import sse
+from proxy.top.marks import harmless
 from proxy.top.news import News
 from proxy.top.status import Status, Unreadable, read
 
@@ -32,11 +33,14 @@ _RIGHT = "is it the admin listener of an avala-proxy, and of this version (--adm
 
 
 class Trouble(Exception):
-    """Why there is no news, and what may help against it, if there never was any."""
+    """Why there is no news, and what may help against it, if there never was any.
+
+    Whatever answered may have a part in the words, and they go to a terminal: they are made harmless.
+    """
 
     def __init__(self, what: str, advice: str) -> None:
-        super().__init__(f"{what}; {advice}")
-        self.what = what
+        self.what = harmless(what)
+        super().__init__(f"{self.what}; {advice}")
 
 
 class Feed:

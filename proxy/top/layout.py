@@ -40,7 +40,7 @@ class Pen:
 
     def cut(self, text: Text, width: int | None = None) -> Text:
         """Cut a text that is wider than there is room; `width` None means the output's."""
-        room = self.width if width is None else width
+        room = max(self.width if width is None else width, 0)
         if text.cell_len > room:
             text.truncate(max(room - 1, 0))
             text.append(self.glyphs.cut if room else "")

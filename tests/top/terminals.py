@@ -10,7 +10,6 @@ import sys
 import termios
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from typing import Any
 
 from tests.e2e.programs import environment
 from tests.fakes import until
@@ -102,18 +101,23 @@ class Terminal:
 
 @asynccontextmanager
 async def terminal(
-    *arguments: str, columns: int = 80, lines: int = 24, **variables: str
+    *arguments: str, columns: int = 80, lines: int = 24, keyboard: bool = True, **variables: str
 ) -> AsyncIterator[Terminal]:
-    """Run `avala-proxy` in a terminal of this size; it is told to be an xterm."""
+    """Run `avala-proxy` in a terminal of this size, which it is told is an xterm.
+
+    Without a `keyboard` it is only the output, and none of what it can do besides: no keys, no signals.
+    """
     ours, theirs = os.openpty()
     fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
     ignored = ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR")
     inherited = {name: value for name, value in environment(traced=True).items() if name not in ignored}
-    streams: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), theirs)
+    start = ("-c", _LAUNCH) if keyboard else ("-m", "proxy")
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        *("-c", _LAUNCH, *arguments),
-        **streams,
+        *(*start, *arguments),
+        stdin=theirs if keyboard else asyncio.subprocess.DEVNULL,
+        stdout=theirs,
+        stderr=theirs,
         env=inherited | {"TERM": "xterm-256color"} | variables,
         start_new_session=True,
     )

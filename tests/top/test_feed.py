@@ -194,6 +194,7 @@ async def test_asked_once_it_tells_the_status() -> None:
             '{"detail": "On loopback, ask for localhost."}',
             "answers 403 instead of a status (On loopback, ask",
         ),
+        (403, r'{"detail": "\u001b[2Jx"}', r"answers 403 instead of a status (\x1b[2Jx); "),
         (404, "[1]", f"answers 404 instead of a status{RIGHT}"),
         (500, "<html>", f"answers 500 instead of a status{RIGHT}"),
         (200, "<html>", "says is no status that can be read here (Invalid JSON: "),

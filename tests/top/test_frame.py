@@ -13,7 +13,7 @@ from proxy.top.frame import Frame
 from proxy.top.news import News
 from tests.top.said import busy, calm, error, limit, news, trouble
 
-SIZES = [(40, 10), (40, 24), (80, 24), (120, 40), (20, 5), (200, 60)]
+SIZES = [(40, 10), (40, 24), (80, 24), (120, 40), (20, 5), (200, 60), (3, 2), (1, 1)]
 HOSTILE = "\x1b]0;x\x07\x1b[2J\r\n\t[bold]e\u0301\u202e東京😀" * 20
 
 
@@ -235,10 +235,10 @@ def hostile() -> dict[str, Any]:
     said.update(version=HOSTILE, reason=HOSTILE)
     state = said["state"]
     state.update(pauses={HOSTILE: 1e300}, breakers=[{"name": HOSTILE, "state": HOSTILE}])
-    state["limits"] = [limit(HOSTILE, capacity=10**30, remaining=10**20)] * 30
-    said["callers"] = [{"credential": HOSTILE, "caller": HOSTILE, "queued": 10**30, "first": 1e300}] * 100
+    state["limits"] = [limit(HOSTILE, capacity=10**30, remaining=10**20)] * 5
+    said["callers"] = [{"credential": HOSTILE, "caller": HOSTILE, "queued": 10**30, "first": 1e300}] * 20
     examples: dict[str, Any] = dict.fromkeys(("method", "route", "code", "request_id"), HOSTILE)
-    said["recent"]["errors"] = [error(HOSTILE, HOSTILE, 10**20, status=10**20, **examples)] * 50
+    said["recent"]["errors"] = [error(HOSTILE, HOSTILE, 10**20, status=10**20, **examples)] * 10
     return said
 
 

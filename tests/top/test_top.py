@@ -16,7 +16,7 @@ from tests.fakes import until
 from tests.servers import free_port
 from tests.top.said import busy, calm
 from tests.top.scripted import admin
-from tests.top.terminals import ENTER, HIDE, LEAVE, terminal
+from tests.top.terminals import ENTER, HIDE, LEAVE, Terminal, terminal
 
 
 async def top(*arguments: str, **variables: str) -> tuple[int, str, str]:
@@ -64,18 +64,23 @@ async def test_other_ways_to_leave_are_as_good(keys: bytes) -> None:
         assert seen.sent.endswith(LEAVE)
 
 
+def continued(seen: Terminal) -> bool:
+    """Continue it, and tell whether it has gone on; it may not have come to its stop yet."""
+    seen.process.send_signal(signal.SIGCONT)
+    return not seen.restored
+
+
 async def test_it_follows_the_size_of_the_terminal_and_can_be_stopped_and_continued() -> None:
     async with admin() as one, terminal("top", "--admin", one.url) as seen:
         one.tell(busy())
         await seen.shows("42 of 100 left, 60 s")
         seen.resize(40, 12)
         await seen.shows("42/100")
-        assert [len(line) for line in seen.screen.splitlines()] == [40] * 12
+        await seen.until(lambda: [len(line) for line in seen.screen.splitlines()] == [40] * 12)
         seen.type(b"\x1a")
         await seen.until(lambda: seen.restored)
         assert seen.process.returncode is None
-        seen.process.send_signal(signal.SIGCONT)
-        await seen.until(lambda: not seen.restored)
+        await seen.until(lambda: continued(seen))
         one.tell(calm())
         await seen.shows("100/100")
         seen.process.terminate()
@@ -90,6 +95,15 @@ async def test_who_closes_the_terminal_ends_it() -> None:
         seen.hang_up()
         assert await seen.ended() == 0
         await until(lambda: one.watchers == 0)
+
+
+async def test_without_a_keyboard_it_shows_the_same_and_ends_with_its_terminal() -> None:
+    async with admin() as one, terminal("top", "--admin", one.url, keyboard=False) as seen:
+        one.tell(calm())
+        await seen.shows("Serving.")
+        seen.hang_up()
+        one.tell(busy())
+        assert await seen.ended() == 0
 
 
 async def test_it_waits_for_a_proxy_and_says_when_it_is_gone_and_finds_it_again() -> None:
@@ -168,6 +182,10 @@ async def test_an_output_that_is_closed_is_no_reason_to_complain() -> None:
         async with asyncio.timeout(15):
             _, complaint = await process.communicate()
         assert complaint == b""
+
+
+def test_help_tells_of_it() -> None:
+    assert "  top " in CliRunner().invoke(main, ["--help"]).output
 
 
 def test_what_is_no_address_is_told() -> None:
