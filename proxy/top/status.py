@@ -124,7 +124,7 @@ class Recent(_Said):
 
 
 class Status(_Said):
-    """All of it; `ready` is None where it is not told."""
+    """All of it; `ready` and `recent` are None where they are not told."""
 
     version: str = ""
     uptime: _Seconds = 0.0
@@ -133,7 +133,7 @@ class Status(_Said):
     reason: str = ""
     state: State
     callers: tuple[Caller, ...] = ()
-    recent: Recent = Recent()
+    recent: Recent | None = None
 
 
 def read(content: str | bytes) -> Status:

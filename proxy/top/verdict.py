@@ -72,7 +72,7 @@ def _network(status: Status) -> Iterator[Finding]:
         return
     failures = [
         (status.now - error.last.at, error.error_class)
-        for error in status.recent.errors
+        for error in (status.recent.errors if status.recent else ())
         if error.fault == "network" and error.last is not None
     ]
     ago, error_class = min(failures, default=(_LATELY, ""))

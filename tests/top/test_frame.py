@@ -196,6 +196,10 @@ def test_of_an_older_proxy_is_shown_what_it_says() -> None:
     assert text.startswith("avala-proxy  0.1.0  up 2 h 13 min  http://127.0.0.1:9464\nServing.\n")
     assert "42 of 100 left " in text
     assert "Last 3 minutes" not in text
+    assert "Errors" not in text
+    assert text.endswith("breaker   upstream closed\nbudget    not shared\n"), (
+        "nobody said how long things take"
+    )
 
 
 def test_a_curve_of_which_nothing_is_said_is_empty() -> None:

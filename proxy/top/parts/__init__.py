@@ -15,8 +15,10 @@ def every_part(status: Status, pen: Pen) -> Iterator[Part]:
     """Yield them in the order in which they stand, but for those of which nothing is told."""
     if status.state.limits:
         yield limits(status.state, pen)
-    if status.recent.history is not None:
-        yield history(status.recent.history, pen)
+    recent = status.recent
+    if recent is not None and recent.history is not None:
+        yield history(recent.history, pen)
     yield queue(status, pen)
-    yield errors(status, pen)
+    if recent is not None:
+        yield errors(recent.errors, status.now, pen)
     yield calls(status, pen)

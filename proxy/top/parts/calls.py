@@ -16,6 +16,10 @@ def calls(status: Status, pen: Pen) -> Part:
     rows = [
         (pen.write("breaker"), _breakers(pen, status.state.breakers)),
         (pen.write("budget"), _sharing(pen, status.state)),
+    ]
+    if status.recent is None:
+        return Part("Calls", pen.write(""), lines(rows))
+    rows += [
         (pen.write("API took"), _quantiles(pen, status.recent.upstream)),
         (pen.write("waited"), _quantiles(pen, status.recent.waits)),
     ]

@@ -7,21 +7,21 @@ from rich.text import Text
 
 from proxy.top.layout import Part, Pen, lines
 from proxy.top.marks import age
-from proxy.top.status import Error, Example, Status
+from proxy.top.status import Error, Example
 
 _STYLES = {"upstream": "red", "network": "red", "proxy": "yellow", "client": "cyan"}
 """Faults, in the order in which they are told: what clients get wrong is their business."""
 
 
-def errors(status: Status, pen: Pen) -> Part:
+def errors(said: Sequence[Error], now: float, pen: Pen) -> Part:
     """Tell of the classes, by fault, the most frequent first."""
     counts: Counter[str] = Counter()
-    for error in status.recent.errors:
+    for error in said:
         counts[error.fault] += error.count
-    said = ", ".join(f"{fault} {counts[fault]:,}" for fault in sorted(counts, key=_rank))
-    note = pen.write(f"since the start: {said}" if said else "none since the start")
-    in_order = sorted(status.recent.errors, key=lambda error: (_rank(error.fault), -error.count))
-    return Part("Errors", note, lines([_row(pen, error, status.now) for error in in_order], right={2}))
+    faults = ", ".join(f"{fault} {counts[fault]:,}" for fault in sorted(counts, key=_rank))
+    note = pen.write(f"since the start: {faults}" if faults else "none since the start")
+    in_order = sorted(said, key=lambda error: (_rank(error.fault), -error.count))
+    return Part("Errors", note, lines([_row(pen, error, now) for error in in_order], right={2}))
 
 
 def _rank(fault: str) -> int:
