@@ -15,7 +15,7 @@ from proxy.top.news import News
 from proxy.top.parts import every_part
 from proxy.top.verdict import verdict
 
-_STYLES = {"good": "bold green", "warning": "bold yellow", "bad": "bold red"}
+_STYLES = {"good": "bold green", "note": "", "warning": "bold yellow", "bad": "bold red"}
 
 
 class Frame:

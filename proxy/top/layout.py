@@ -13,6 +13,8 @@ from proxy.top.marks import Glyphs, glyphs, harmless
 _GAP = "  "
 _NARROW = 64
 """Columns below which things are said shorter."""
+_WIDE = 100
+"""Columns from which more is said than what is looked at every day."""
 _SHORTEST = 8
 """Characters that a name, a bar or a curve has at least; twice that where it is not narrow."""
 
@@ -28,6 +30,11 @@ class Pen:
     def glyphs(self) -> Glyphs:
         """What can be drawn with."""
         return glyphs(self.encoding)
+
+    @property
+    def wide(self) -> bool:
+        """Whether there is room for what is seldom looked at."""
+        return self.width >= _WIDE
 
     @property
     def narrow(self) -> bool:

@@ -96,11 +96,12 @@ class Example(_Said):
 
 
 class Error(_Said):
-    """How often a class of errors occurred since the start, and whose fault it is."""
+    """How often a class of errors occurred, since the start and in the last 30 s, and whose fault it is."""
 
     error_class: str
     fault: str
     count: _Count
+    lately: _Count = 0
     last: Example | None = None
 
 

@@ -15,11 +15,14 @@ def limit(name: str = "standard", **changed: Any) -> dict[str, Any]:
     return {"name": name, **plain, "paused": False, **changed}
 
 
-def error(error_class: str, fault: str, count: int, *, ago: float = 60.0, **last: Any) -> dict[str, Any]:
+def error(
+    error_class: str, fault: str, count: int, *, lately: int = 0, ago: float = 60.0, **last: Any
+) -> dict[str, Any]:
     """Say of a class of errors how often it occurred, and of which request last."""
     example = {"at": NOW - ago, "method": "GET", "route": "/api/v1/datasets/{id}/", "status": 500}
     identity = {"code": None, "request_id": "0b7e3b9e2f"}
-    return {"error_class": error_class, "fault": fault, "count": count, "last": example | identity | last}
+    counts = {"error_class": error_class, "fault": fault, "count": count, "lately": lately}
+    return {**counts, "last": example | identity | last}
 
 
 def calm(**changed: Any) -> dict[str, Any]:
@@ -104,7 +107,7 @@ def trouble() -> dict[str, Any]:
         error("server_error", "upstream", 3),
         error("rate_limited", "upstream", 11, status=429, ago=3000.0),
         error("plan_insufficient", "client", 2, status=403, code="plan_insufficient", method="POST"),
-        error("connection_terminated", "network", 1200, status=None, ago=4.0),
+        error("connection_terminated", "network", 1200, status=None, lately=4, ago=4.0),
         error("queue_full", "proxy", 2, status=503),
     ]
     return whole

@@ -43,7 +43,8 @@ def whole(what: News, width: int = 80, encoding: str = "utf-8") -> str:
 
 BUSY = """\
 avala-proxy  0.1.0  ready  up 2 h 13 min  http://127.0.0.1:9464
-Serving.
+Serving
+17 requests wait, the last goes in 32 s
 Limits █ ours ▓ others ░ reserve · left ────────────────────────────────────────
 standard  ████████████▓░░··········   42 of 100 left, 60 s  17 wait, 5 by others
 burst     ·························     20 of 20 left, 1 s
@@ -53,7 +54,7 @@ sent     ▂▂▃▃▃▄▄▅▅▅▆▆▆▇▇██████▇▇�
 queued   █████████████████████████████████████  17 now  17 at most
 refused  ▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁   0 now   0 at most      0 in all
 429s     ▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁   0 now   0 at most      0 in all
-Queue 17 of 1,000 wait, 7 in flight ────────────────────────────────────────────
+Queue 17 of 1,000 wait, 7 are being answered ───────────────────────────────────
 nightly     12 wait  in 800 ms to 32 s  key 5e1f
 192.0.2.17   4 wait  not known when     key 5e1f
 by-hand      1 wait  in 3.0 s
@@ -91,8 +92,8 @@ def test_what_matters_most_is_seen_at_every_width(width: int) -> None:
     text = "\n".join(drawn(news(trouble(), manner="live"), width, 24))
     told = (
         "avala-proxy  0.1.0  not ready  live",
-        "Draining",
-        "The API fails",
+        "The network fails",
+        "Stopped by",
         "Limits",
         "standard",
         "Last 3",
@@ -109,23 +110,23 @@ def test_what_matters_most_is_seen_at_every_width(width: int) -> None:
     ):
         assert what in text
     calm_ = "\n".join(drawn(news(calm(), manner="live"), width, 24))
-    assert "Serving." in calm_
+    assert "Serving" in calm_
     assert "waited    none" in calm_
 
 
 def test_where_it_is_narrow_figures_are_short() -> None:
     lines = drawn(news(busy()), 40)
     assert lines[0] == "avala-proxy  0.1.0  ready  up 2 h 13 min"
-    assert lines[3] == "standard  ███▓░···  42/100  17 wait, 5 …"
-    assert lines[7] == "sent     ▃▄▅▇███▆▅▄▂   1 now  90 at most"
+    assert lines[4] == "standard  ███▓░···  42/100  17 wait, 5 …"
+    assert lines[8] == "sent     ▃▄▅▇███▆▅▄▂   1 now  90 at most"
 
 
 def test_limits_that_are_in_use_stay_when_others_must_go() -> None:
     idle = [limit(f"idle{number}") for number in range(9)]
     lines = drawn(news(busy(limits=[*idle, limit("standard", remaining=0, queued=3)])), 80, 12)
     rows = [line.split()[0] for line in lines]
-    assert rows[2:6] == ["Limits", "idle0", "idle1", "standard"]
-    assert lines[2].endswith("─ +7 more")
+    assert rows[3:8] == ["Limits", "idle0", "idle1", "idle2", "standard"]
+    assert lines[3].endswith("─ +6 more")
 
 
 def test_errors_come_by_fault_the_most_frequent_first_with_their_last_example() -> None:
@@ -172,11 +173,11 @@ def test_an_error_without_an_example_and_a_fault_that_is_new_are_told_too() -> N
             },
             "breaker   b half open, c open by hand, a closed",
         ),
-        ({"queue_size": 0, "queued": 3}, "Queue 3 wait, 0 in flight ──"),
+        ({"queue_size": 0, "queued": 3}, "Queue 3 wait, 0 are being answered ──"),
         ({"limits": [limit(paused=True)]}, "100 of 100 left, 60 s  paused\n"),
         (
             {"limits": [limit(paused=True)], "pauses": {"standard": 2}},
-            "100 of 100 left, 60 s  paused 2.0 s\n",
+            "100 of 100 left, 60 s  paused 2 s\n",
         ),
         ({"limits": [limit(window=0.5)]}, "100 of 100 left, 0.5 s\n"),
         ({"limits": [limit(window=None)]}, "100 of 100 left\n"),
@@ -193,11 +194,11 @@ def test_of_an_older_proxy_is_shown_what_it_says() -> None:
         del said[name]
     del said["state"]["limits"][0]["window"]
     text = whole(news(said))
-    assert text.startswith("avala-proxy  0.1.0  up 2 h 13 min  http://127.0.0.1:9464\nServing.\n")
+    assert text.startswith("avala-proxy  0.1.0  up 2 h 13 min  http://127.0.0.1:9464\nServing\n")
     assert "42 of 100 left " in text
     assert "Last 3 minutes" not in text
     assert "Errors" not in text
-    assert text.endswith("breaker   upstream closed\nbudget    not shared\n"), (
+    assert text.endswith("breaker  upstream closed\nbudget   not shared\n"), (
         "nobody said how long things take"
     )
 

@@ -37,7 +37,7 @@ async def test_it_draws_and_draws_anew_and_q_leaves_the_terminal_as_it_was() -> 
     async with admin() as one, terminal("top", "--admin", one.url) as seen:
         await seen.shows(f"Asking {one.url}.")
         one.tell(calm())
-        await seen.shows("Serving.", "live", "100 of 100 left, 60 s", "waited    none")
+        await seen.shows("Serving", "live", "100 of 100 left, 60 s", "waited    none")
         assert seen.sent.startswith(ENTER)
         assert HIDE in seen.sent
         one.tell(busy())
@@ -46,7 +46,7 @@ async def test_it_draws_and_draws_anew_and_q_leaves_the_terminal_as_it_was() -> 
         assert not seen.restored
         seen.type(b"x\x1b[A")
         one.tell(calm(draining=True))
-        await seen.shows("Draining")
+        await seen.shows("The proxy is stopping")
         seen.type(b"q")
         assert await seen.ended() == 0
         await seen.until(lambda: seen.restored)
@@ -57,7 +57,7 @@ async def test_it_draws_and_draws_anew_and_q_leaves_the_terminal_as_it_was() -> 
 async def test_other_ways_to_leave_are_as_good(keys: bytes) -> None:
     async with admin() as one, terminal("top", "--admin", one.url) as seen:
         one.tell(calm())
-        await seen.shows("Serving.")
+        await seen.shows("Serving")
         seen.type(keys)
         assert await seen.ended() == 0
         await seen.until(lambda: seen.restored)
@@ -91,7 +91,7 @@ async def test_it_follows_the_size_of_the_terminal_and_can_be_stopped_and_contin
 async def test_who_closes_the_terminal_ends_it() -> None:
     async with admin() as one, terminal("top", "--admin", one.url) as seen:
         one.tell(calm())
-        await seen.shows("Serving.")
+        await seen.shows("Serving")
         seen.hang_up()
         assert await seen.ended() == 0
         await until(lambda: one.watchers == 0)
@@ -100,7 +100,7 @@ async def test_who_closes_the_terminal_ends_it() -> None:
 async def test_without_a_keyboard_it_shows_the_same_and_ends_with_its_terminal() -> None:
     async with admin() as one, terminal("top", "--admin", one.url, keyboard=False) as seen:
         one.tell(calm())
-        await seen.shows("Serving.")
+        await seen.shows("Serving")
         seen.hang_up()
         one.tell(busy())
         assert await seen.ended() == 0
@@ -116,13 +116,13 @@ async def test_it_waits_for_a_proxy_and_says_when_it_is_gone_and_finds_it_again(
             one.refused["/events"] = 503, "too many"
             one.status = calm()
             await one.start()
-            await seen.shows("Serving.", "polling")
+            await seen.shows("Serving", "polling")
             await one.stop()
             await seen.shows("No news since ", "gone")
             one.refused.clear()
             one.tell(busy())
             await one.start()
-            await seen.shows("Serving.", "live")
+            await seen.shows("Serving", "live")
             seen.type(b"q")
             assert await seen.ended() == 0
             assert re.search(rb"\x1b\[[0-9;]*3[0-7]m", seen.sent) is None, "NO_COLOR"
@@ -135,7 +135,7 @@ async def test_once_is_plain_text_where_there_is_no_terminal_too() -> None:
         )
         assert (code, complaint) == (0, "")
         assert said.startswith(
-            f"avala-proxy  0.1.0  ready  up 2 h 13 min  {one.url}\nServing.\nLimits █ ours"
+            f"avala-proxy  0.1.0  ready  up 2 h 13 min  {one.url}\nServing\n17 requests wait, the last"
         )
         assert "\x1b" not in said
         assert said.endswith("of 1,250\n")

@@ -3,10 +3,8 @@
 from datetime import datetime
 from typing import Any
 
-import pytest
-
 from proxy.top.verdict import verdict
-from tests.top.said import NOW, calm, error, news, trouble
+from tests.top.said import NOW, busy, calm, error, news, trouble
 
 
 def said(status: dict[str, Any] | None, **changed: Any) -> list[tuple[str, str]]:
@@ -14,96 +12,45 @@ def said(status: dict[str, Any] | None, **changed: Any) -> list[tuple[str, str]]
 
 
 def test_where_nothing_is_wrong_it_serves() -> None:
-    assert said(calm()) == [("good", "Serving.")]
+    assert said(calm()) == [("good", "Serving")]
+    assert said(busy()) == [("good", "Serving"), ("note", "17 requests wait, the last goes in 32 s")]
 
 
 def test_an_older_proxy_serves_too_if_it_does_not_say_that_it_does_not() -> None:
     old = calm()
-    del old["ready"], old["reason"]
-    assert said(old) == [("good", "Serving.")]
+    del old["ready"], old["reason"], old["recent"]
+    assert said(old) == [("good", "Serving")]
 
 
-@pytest.mark.parametrize(
-    ("changed", "level", "text"),
-    [
-        (
-            {"draining": True, "in_flight": 2, "queued": 3, "ready": False, "reason": "draining"},
-            "warning",
-            "Draining: no more are taken, 5 are let finish.",
-        ),
-        (
-            {
-                "breakers": [{"name": "upstream", "state": "open"}],
-                "ready": False,
-                "reason": "circuit_open: the API fails",
-            },
-            "bad",
-            "The API fails: the breaker of upstream is open.",
-        ),
-        (
-            {"breakers": [{"name": "exports", "state": "open", "forced": True}]},
-            "bad",
-            "The API is left alone: the breaker of exports was opened by hand.",
-        ),
-        (
-            {"breakers": [{"name": "exports", "state": "half_open"}]},
-            "warning",
-            "The API is tried again: the breaker of exports is half open.",
-        ),
-        (
-            {"ready": False, "reason": "dns_error: no address of api.example"},
-            "bad",
-            "The network fails: dns_error: no address of api.example",
-        ),
-        (
-            {"pauses": {"standard": 12.5}},
-            "warning",
-            "The API refuses: limit standard is paused for 12 s.",
-        ),
-        (
-            {"queued": 1000},
-            "bad",
-            "The queue is full: 1,000 wait, and whoever comes is refused.",
-        ),
-        (
-            {"ledger_up": False, "shared": True, "reason": "degraded: the store is gone"},
-            "warning",
-            "The store is lost: this replica keeps to its share of the budget.",
-        ),
-        ({"ready": False, "reason": "tired"}, "bad", "Not ready: tired"),
-        # Told by the breaker, if that is seen; else by the reason.
-        ({"ready": False, "reason": "circuit_open: x"}, "bad", "Not ready: circuit_open: x"),
-    ],
-)
-def test_what_is_wrong_is_said(changed: dict[str, Any], level: str, text: str) -> None:
-    assert said(calm(**changed)) == [(level, text)]
-
-
-def test_a_failure_of_the_network_speaks_for_it_only_if_it_was_lately() -> None:
-    status = calm()
-    status["recent"]["errors"] = [
-        error("connection_refused", "network", 3, ago=4.2),
-        error("read_timeout", "network", 3, ago=2.2),
-        error("dns_error", "network", 3, last=None),
-        error("server_error", "upstream", 3, ago=1.0),
+def test_what_is_not_ready_does_not_serve_even_if_nothing_else_is_said() -> None:
+    assert said(calm(ready=False, reason="circuit_open: x")) == [
+        ("bad", "The proxy is not ready: circuit_open: x")
     ]
-    status["recent"]["errors"][2]["last"] = None
-    assert said(status) == [("warning", "The network fails: read_timeout, 2 s ago.")]
-    status["now"] += 10
-    assert said(status) == [("good", "Serving.")]
 
 
-def test_all_that_is_wrong_is_said_in_the_order_of_the_cases() -> None:
-    beginnings = [text.partition(":")[0] for _, text in said(trouble())]
-    assert beginnings == [
-        "Draining",
-        "The API fails",
-        "The API is left alone",
-        "The API is tried again",
-        "The network fails",
-        "The API refuses",
-        "The queue is full",
-        "The store is lost",
+def test_all_that_is_wrong_is_said_the_gravest_first_and_then_in_the_order_of_the_cases() -> None:
+    assert said(trouble()) == [
+        ("bad", "The network fails: the breaker of upstream is open"),
+        ("bad", "Stopped by hand: the breaker of inference is held open"),
+        ("bad", "The proxy's queue is full: 17 wait"),
+        ("warning", "The proxy is stopping: 7 requests to finish"),
+        ("warning", "The API is tried again: the breaker of exports lets one request through"),
+        ("warning", "The API refuses: limit standard is paused for 13 s"),
+        ("warning", "The proxy refused 3 requests in the last 30 s"),
+        ("warning", "The shared store is lost: this replica goes on with its share"),
+        ("note", "17 requests wait, the last goes in 32 s"),
+    ]
+
+
+def test_some_errors_need_not_be_told_where_there_is_worse_of_the_same_place() -> None:
+    status = calm(pauses={"standard": 1.0})
+    status["recent"]["errors"] = [error("server_error", "upstream", 9, lately=1)]
+    status["recent"]["history"]["sent"][-1] = 100
+    assert said(status) == [("warning", "The API is unsteady: 1 error in the last 30 s"), said(status)[1]]
+    status["state"]["breakers"][0]["state"] = "open"
+    assert [text for _, text in said(status)] == [
+        "The API fails: the breaker is open",
+        "The API refuses: limit standard is paused for 1 s",
     ]
 
 

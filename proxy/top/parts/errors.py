@@ -37,7 +37,7 @@ def _row(pen: Pen, error: Error, now: float) -> Sequence[Text]:
         pen.write(f"{error.count:,}", "bold"),
         pen.write(age(now - last.at) if last else ""),
         pen.write(_example(last) if last else ""),
-        pen.write(last.request_id or "" if last else "", "dim"),
+        pen.write(last.request_id or "" if last and pen.wide else "", "dim"),
     )
 
 

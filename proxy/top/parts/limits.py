@@ -3,7 +3,7 @@
 from rich.text import Text
 
 from proxy.top.layout import Line, Part, Pen, columns
-from proxy.top.marks import duration, shares
+from proxy.top.marks import rough, shares
 from proxy.top.status import Limit, State
 
 _WIDEST = 60
@@ -31,7 +31,7 @@ def _figures(pen: Pen, limit: Limit) -> Text:
 def _note(limit: Limit, pause: float | None) -> str:
     said = []
     if limit.paused:
-        said.append("paused" if pause is None else f"paused {duration(pause)}")
+        said.append("paused" if pause is None else f"paused {rough(pause)}")
     if limit.queued:
         said.append(f"{limit.queued:,} wait")
     if limit.foreign:

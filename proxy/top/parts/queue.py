@@ -13,7 +13,7 @@ def queue(status: Status, pen: Pen) -> Part:
     """Tell of the queue, and of each caller in it in the order that the proxy tells: the longest first."""
     state = status.state
     bound = f" of {state.queue_size:,}" if state.queue_size else ""
-    note = pen.write(f"{state.queued:,}{bound} wait, {state.in_flight:,} in flight")
+    note = pen.write(f"{state.queued:,}{bound} wait, {state.in_flight:,} are being answered")
     return Part("Queue", note, lines([_row(pen, one) for one in status.callers], right={1}))
 
 
