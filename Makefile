@@ -8,7 +8,7 @@ RUNTIME := .venv/.installed-runtime
 DEV := .venv/.installed-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check fmt bench lock
+.PHONY: help run demo test check fmt bench docs lock
 .NOTPARALLEL:
 
 help:
@@ -47,6 +47,9 @@ fmt: $(DEV) ## format, and mend what lint can
 
 bench: $(DEV) ## take the measurements that need wall time, and print them
 	@$(PY) -m pytest -m wallclock -s $(ARGS)
+
+docs: $(DEV) ## write docs/metrics.md anew, from the code
+	@$(PY) -m proxy.telemetry.reference > docs/metrics.md
 
 # A stamp is touched last, so a set-up that failed is tried again. The interpreter is among the causes: it is
 # missing at first, and dangles or is newer when the system's Python has moved on.

@@ -11,6 +11,8 @@ class Account:
 
     `probes` of the attempts were made to see if an upstream that failed is back.
 
+    `code` is the structured one of an answer that is an error.
+
     `coalesced` says that it went along with another request that asked for the same; `would_wait` is what it
     would have waited in line where nothing is held (None: things are).
     """
@@ -21,9 +23,14 @@ class Account:
     limit: str = "none"
     error_class: ErrorClass = ErrorClass.NONE
     fault: Fault = Fault.NONE
+    code: str | None = None
     coalesced: bool = False
     would_wait: float | None = None
     probes: int = 0
+
+    def judged(self, error_class: ErrorClass, fault: Fault, code: str | None = None) -> None:
+        """Note what the last attempt, or the answer, came to."""
+        self.error_class, self.fault, self.code = error_class, fault, code
 
     def share(self, other: "Account") -> None:
         """Take over what an exchange cost that was this one's too."""
@@ -31,4 +38,4 @@ class Account:
         self.probes += other.probes
         self.waited += other.waited
         self.upstream += other.upstream
-        self.error_class, self.fault = other.error_class, other.fault
+        self.judged(other.error_class, other.fault, other.code)

@@ -21,7 +21,9 @@ from proxy.party import Party
 from proxy.policy.limits import Lane, Lanes
 from proxy.policy.line import Line
 from proxy.policy.prospects import Prospects
+from proxy.policy.standing import by_caller
 from proxy.policy.turns import Place, Rules
+from proxy.state import CallerState
 from proxy.turn import Busy, Ledger, Turn
 
 _REVIEW = 1.0
@@ -81,6 +83,11 @@ class Admission:
     def line(self) -> Line:
         """Who waits."""
         return self._line
+
+    def callers(self) -> tuple[CallerState, ...]:
+        """Return who waits, by caller, the longest queues first."""
+        now = self._clock.now()
+        return by_caller(self._line.everybody(), self._prospects.starts(now), now)
 
     async def admit(
         self,

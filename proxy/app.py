@@ -31,6 +31,7 @@ from proxy.assembly import (
     replica,
     secret,
     shared_secret,
+    tracing,
 )
 from proxy.clock import LoopClock
 from proxy.config_places import parse_place
@@ -45,11 +46,13 @@ from proxy.pacing import Pacing
 from proxy.policy.groups import Groups
 from proxy.policy.limits import LimitTable
 from proxy.policy.routes import RouteTable
+from proxy.pulse import Pulse
 from proxy.readiness import Readiness
 from proxy.sockets import CannotListen, Sockets
-from proxy.state import State
+from proxy.state import BreakerState, LaneUse, State, limit_states, pauses
 from proxy.telemetry.logs import Logs, configure, quiet_stdlib
 from proxy.telemetry.metrics import Metrics
+from proxy.telemetry.recent import RecentEvents
 from proxy.tls import Certificates, Unusable
 from proxy.traffic import Traffic
 
@@ -66,11 +69,15 @@ class App:
     def __init__(self, settings: config.Settings, *, log_stream: TextIO | None = None) -> None:
         self.settings = settings
         self._clock = LoopClock()
-        self._metrics = Metrics(settings, version=proxy.__version__)
+        self._tracing = tracing(settings, self._clock, version=proxy.__version__)
+        self._metrics = Metrics(settings, version=proxy.__version__, trace=self._tracing.trace_id)
         self._log_stream = log_stream or sys.stderr or io.StringIO()
         self._logger = configure(settings.log, stream=self._log_stream)
-        self._logs = Logs(self._logger)
-        self._events = Events(self._metrics, self._logs)
+        self._logs = Logs(self._logger, trace=self._tracing.trace_id)
+        self._recent = RecentEvents(self._clock)
+        self._pulse = Pulse(self._second_over)
+        # Tracing comes last: until a request's end has been told, the others ask for its trace.
+        self._events = Events(self._metrics, self._recent, self._logs, *self._tracing.listeners)
         self._traffic = Traffic()
         self._doors: list[Sockets] = []
         self._hurry = asyncio.Event()
@@ -89,6 +96,7 @@ class App:
             await self._replica.start()
         admin, listen = self._admin, self.settings.listen
         try:
+            self._trace()
             urls = await self._listen(
                 Listener(self._handle, self._refuse, listen), listen.addresses, "--listen", tls
             )
@@ -102,9 +110,16 @@ class App:
         where = f"{', '.join(urls)} (metrics and status: {self.admin_url})"
         self._events(LifecycleChanged("listening", where))
         self._readiness.watch()
+        self._pulse.start()
         if self.settings.queue.observe:
             said = "Nothing is held back (queue.observe): the API's limits can be exceeded."
             self._events(LifecycleChanged("observing", said))
+
+    def _trace(self) -> None:
+        try:
+            self._tracing.start(self._events)
+        except ValueError as error:  # of variables, which are no settings of ours
+            raise StartError(f"Traces cannot be sent, by the environment (OTEL_…): {error}") from error
 
     def read_files(self) -> None:
         """Read certificates, keys and tokens; raises `StartError`."""
@@ -153,14 +168,17 @@ class App:
             self._events,
             self._admission,
             self._groups,
-            RouteTable(settings.metrics.routes),
+            RouteTable(),
             self._traffic,
             hashed_with,
+            self._tracing,
         )
         self._front = self._assembly.front(settings, self._upstream)
         self._admin = Admin(
             render_metrics=self._metrics.render,
             state=self.state,
+            callers=self._admission.callers,
+            recent=self._recent.now,
             ready=self._readiness.now,
             force=lambda group, opened: self._guard.force(group, opened=opened),
             token=self._admin_token(),
@@ -284,18 +302,28 @@ class App:
     def state(self) -> State:
         """Return what the proxy is doing now."""
         line = self._admission.line
-        lanes = self._ledger.lanes()
-        return State.of(
-            self.settings.limits,
-            [(one.lane.limit, one.capacity, one.remaining, one.foreign, one.paused) for one in lanes],
-            [(lane.limit, count) for lane, count in line.depths()],
-            [(one.name, one.breaker.state, one.breaker.forced) for one in self._groups],
+        uses = [
+            LaneUse(one.lane.limit, one.capacity, one.remaining, one.foreign, one.paused)
+            for one in self._ledger.lanes()
+        ]
+        return State(
+            limit_states(self.settings.limits, uses, [(lane.limit, count) for lane, count in line.depths()]),
             in_flight=len(self._traffic),
             queued=len(line),
+            queue_size=self.settings.queue.size,
             draining=self._traffic.draining,
+            pauses=pauses(uses),
+            breakers=tuple(
+                BreakerState(one.name, one.breaker.state, one.breaker.forced) for one in self._groups
+            ),
             ledger_up=not self._trouble(),
             replicas=self._replica.ledger.replicas if self._replica is not None else 1,
+            shared=self._replica is not None,
         )
+
+    def _second_over(self) -> None:
+        self._recent.second_over(len(self._admission.line))
+        self._metrics.sweep(self._clock.now())
 
     def warn_of_files(self, shortage: str) -> None:
         """Say in the log that the system allows too few open files."""
@@ -339,6 +367,8 @@ class App:
             wait.cancel()
 
     async def _close(self) -> None:
+        self._pulse.stop()
+        self._admin.close()
         for doors in self._doors:
             await doors.close()
         await self._readiness.close()
@@ -350,4 +380,5 @@ class App:
             await self._replica.close()
         if self._keeper is not None:
             await self._keeper.close()
+        await self._tracing.close()
         self._restore_stdlib()

@@ -38,6 +38,7 @@ from proxy.policy.limits import LimitTable
 from proxy.policy.routes import RouteTable
 from proxy.policy.wire import RequestRules
 from proxy.reception import Reception
+from proxy.telemetry.untraced import Tracing, Untraced
 from proxy.traffic import Traffic
 
 if TYPE_CHECKING:
@@ -59,13 +60,14 @@ class Assembly:
     routes: RouteTable
     traffic: Traffic
     secret: bytes
+    tracing: Tracing
     tickets: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
 
     def front(self, settings: config.Settings, upstream: Upstream) -> Front:
         """Make who answers clients. Raises `StartError`."""
         forwarder = Forwarder(
             self.admission,
-            upstream,
+            self.tracing.around(upstream, settings.upstream.base_url),
             LimitTable(settings.limits),
             self.groups,
             self._coalescing(settings),
@@ -188,6 +190,20 @@ def replica(
         changed=lambda up, detail: events(LedgerChanged(up, detail)),
         failed=lambda reason: events(LedgerFailed(reason)),
     )
+
+
+def tracing(settings: config.Settings, clock: Clock, *, version: str) -> Tracing:
+    """Make who sees what happens to requests, if anybody is to. Raises `StartError`."""
+    if not settings.tracing.enabled:
+        return Untraced()
+    try:
+        from proxy.telemetry.collector import Collector
+        from proxy.telemetry.tracing import Tracing
+    except ModuleNotFoundError as error:
+        raise StartError(
+            "tracing.enabled needs OpenTelemetry: install avala-proxy with its extra, avala-proxy[otel]."
+        ) from error
+    return Tracing(Collector(settings.tracing, version=version), settings.listen, clock)
 
 
 def remembered(

@@ -17,7 +17,7 @@ from proxy.app import App
 from proxy.config import DOCUMENTED_LIMITS, Limit, Settings, load
 from proxy.process import signalled
 from proxy.sandbox import Rate, Sandbox, SandboxSettings
-from proxy.telemetry.metrics import PREFIX
+from proxy.telemetry.series import PREFIX
 
 _KEY = "avk_demo"
 _SPEED = 10

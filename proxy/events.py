@@ -7,10 +7,19 @@ and never reaches a request.
 import sys
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextvars import Context
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from proxy.errors import ErrorClass, Fault
+from proxy.messages import Request
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeBegan:
+    """A client asks for something: its head is here, nothing of it was checked, and it has no route yet."""
+
+    request: Request = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +48,13 @@ class Observed:
 
 @dataclass(frozen=True, slots=True)
 class Coalesced:
-    """A request got the answer of another one that asked for the same; it was no attempt of its own."""
+    """A request got the answer of another one that asked for the same; it was no attempt of its own.
+
+    `context` is the one in which the exchange that they share is carried.
+    """
 
     route: str
+    context: Context | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,12 +132,18 @@ class BreakerChanged:
 
 
 @dataclass(frozen=True, slots=True)
-class BrokenOff:
-    """A response body broke after its head had been taken for the answer."""
+class Failed:
+    """Something went wrong with a request: an attempt failed, an answer broke after its head had been taken
+    for the answer, the proxy refused it, or its client left. `code` is the structured one of the answer.
+    """
 
+    request_id: str
+    method: str
     route: str
+    status: int | None
     error_class: ErrorClass
     fault: Fault
+    code: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +151,9 @@ class ExchangeEnded:
     """A client has its answer (`status` None: it left before the head).
 
     Times in seconds: `duration` from arrival to the last byte, `waited` in line over all attempts,
-    `upstream` in calls. `limit` held it longest. `credential` is a short keyed hash, `client` the name of the
-    token that was shown, `caller` who took turns with others. `coalesced`: it went along with another one.
+    `upstream` in calls. `code` is the structured one of an answer that is an error. `limit` held it longest.
+    `credential` is a short keyed hash, `client` the name of the token that was shown, `caller` who took turns
+    with others. `coalesced`: it went along with another one.
     `would_wait` is what it would have waited in line, had it been held (None: it was).
     """
 
@@ -143,6 +163,7 @@ class ExchangeEnded:
     status: int | None
     error_class: ErrorClass
     fault: Fault
+    code: str | None
     attempts: int
     duration: float
     waited: float
@@ -170,7 +191,8 @@ class LifecycleChanged:
 
     Or there is trouble with what it needs: `upstream_unreachable`, `few_open_files`; or with a file that it
     watches, which is told when it is over, too: `certificate_unusable`, `certificate_reloaded`,
-    `credential_unreadable`, `credential_reloaded`.
+    `credential_unreadable`, `credential_reloaded`; or with the collector of
+    traces: `traces_lost`, `traces_sent`.
     """
 
     state: str
@@ -199,7 +221,8 @@ class LedgerFailed:
 
 
 Event = (
-    Admitted
+    ExchangeBegan
+    | Admitted
     | InterimSent
     | Observed
     | Coalesced
@@ -211,7 +234,7 @@ Event = (
     | LimitMoved
     | ForeignSeen
     | BreakerChanged
-    | BrokenOff
+    | Failed
     | ExchangeEnded
     | Crashed
     | LifecycleChanged

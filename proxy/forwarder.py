@@ -22,6 +22,7 @@ from proxy.events import (
     AttemptEnded,
     Coalesced,
     Events,
+    Failed,
     RetryScheduled,
     RetryStopped,
 )
@@ -126,7 +127,7 @@ class Forwarder:
                 async with party.answer(account) as answer:
                     answered = True
                     if account.coalesced:
-                        self._events(Coalesced(request.route))
+                        self._events(Coalesced(request.route, party.context))
                     yield answer
 
     @asynccontextmanager
@@ -217,33 +218,33 @@ class Forwarder:
         finally:
             seconds = seconds or self._clock.now() - started
             account.upstream += seconds
-            account.error_class, account.fault = judgement.error_class, judgement.fault
-            self._events(
-                AttemptEnded(
-                    method=request.method,
-                    route=request.route,
-                    status=status,
-                    error_class=judgement.error_class,
-                    fault=judgement.fault,
-                    seconds=seconds,
-                    written=turn.written,
-                )
-            )
+            account.judged(judgement.error_class, judgement.fault, judgement.code)
+            self._tell(request, status, judgement, seconds, written=turn.written)
         return Attempt(outcome, judgement, demanded, held, turn.probe)
+
+    def _tell(
+        self, request: Request, status: int | None, judgement: Judgement, seconds: float, *, written: bool
+    ) -> None:
+        method, route, error_class = request.method, request.route, judgement.error_class
+        fault = judgement.fault
+        self._events(AttemptEnded(method, route, status, error_class, fault, seconds, written))
+        # A client that left fails no attempt; it is told once, at the exchange's end.
+        if error_class not in (ErrorClass.NONE, ErrorClass.CLIENT_DISCONNECTED):
+            self._events(Failed(request.id, method, route, status, error_class, fault, judgement.code))
 
     async def _read_ahead(
         self, request: Request, response: Response
     ) -> tuple[Response | UpstreamError, Judgement]:
         """Judge a response; read a small body first when a broken one could still be replaced.
 
-        A 403 is read as well, since its class depends on the `code` in its body.
+        Of an error it is read for its `code`, on which the class of a 403 depends.
         """
         code = None
         try:
             if self._is_worth_reading(response) and request.method != "HEAD":
                 body = await begin(response.body, self._replay)
                 response = replace(response, body=body)
-                if isinstance(body, Bytes) and response.status == 403:
+                if isinstance(body, Bytes) and response.status >= 400:
                     code = structured_code(body.content)
         except UpstreamError as error:
             broken = UpstreamError(error.error_class, error.detail, written=True, status=response.status)

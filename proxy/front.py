@@ -30,7 +30,7 @@ from proxy.errors import (
     UpstreamError,
     UpstreamFailed,
 )
-from proxy.events import BrokenOff, Crashed, Events, ExchangeEnded, Rejected
+from proxy.events import Crashed, Events, ExchangeBegan, ExchangeEnded, Failed, Rejected
 from proxy.forwarder import Forwarder
 from proxy.links import Localiser
 from proxy.messages import Request, Response
@@ -82,6 +82,7 @@ class Front:
     def refuse(self, http: web.BaseRequest, refusal: Refusal) -> web.StreamResponse:
         """Answer what is refused before it became a request."""
         request, account = self._reception.nothing(http), Account()
+        self._events(ExchangeBegan(request))
         answer = self._refusal(request, refusal, account)
         self._record(request, account, answer.status)
         return answer
@@ -89,6 +90,7 @@ class Front:
     async def _handle(self, http: web.BaseRequest) -> web.StreamResponse:
         account, spool = Account(), self._reception.new_spool()
         request = self._reception.begin(http)
+        self._events(ExchangeBegan(request))
         status: int | None = None
         answer: web.StreamResponse | None = None
         try:
@@ -104,24 +106,24 @@ class Front:
             except Refusal as refusal:
                 answer, status = self._refusal(request, refusal, account), refusal.status
             except UpstreamError as error:
-                self._abort(http, account, error.error_class)
-                self._events(BrokenOff(request.route, account.error_class, account.fault))
+                self._abort(http, request, account, error.error_class, status)
             except ConnectionError:
                 # The client's connection broke while we read or wrote, before aiohttp could cancel us.
-                self._abort(http, account, ErrorClass.CLIENT_DISCONNECTED)
+                self._abort(http, request, account, ErrorClass.CLIENT_DISCONNECTED, status)
             except Exception:
                 self._events(Crashed(request.id, traceback.format_exc()))
                 if answer is not None and answer.prepared:
-                    self._abort(http, account, ErrorClass.INTERNAL_ERROR)
+                    self._abort(http, request, account, ErrorClass.INTERNAL_ERROR, status)
                 else:
                     failure = InternalError("The proxy failed; its log says how.")
                     answer, status = self._refusal(request, failure, account), failure.status
         except asyncio.CancelledError:
             if not self._traffic.cutting:
-                account.error_class, account.fault = ErrorClass.CLIENT_DISCONNECTED, Fault.PROXY
+                account.judged(ErrorClass.CLIENT_DISCONNECTED, Fault.PROXY)
+                self._failed(request, account, status)
                 raise
             if answer is not None and answer.prepared:
-                self._abort(http, account, ErrorClass.SHUTTING_DOWN)
+                self._abort(http, request, account, ErrorClass.SHUTTING_DOWN, status)
                 raise
             stopping = ShuttingDown("The proxy stopped before the API answered; look before you repeat it.")
             answer, status = self._refusal(request, stopping, account), stopping.status
@@ -137,7 +139,8 @@ class Front:
             response = await self._localiser.localise(request, response)
         except UpstreamError as error:
             failed = UpstreamFailed(error)
-            self._events(BrokenOff(request.route, failed.error_class, FAULT_OF[failed.error_class]))
+            account.judged(failed.error_class, FAULT_OF[failed.error_class])
+            self._failed(request, account, response.status)
             raise failed from error
         said = describe.forwarded(response.status), describe.timing(account)
         fields = describe.additions(
@@ -152,9 +155,10 @@ class Front:
         return answer
 
     def _refusal(self, request: Request, refusal: Refusal, account: Account) -> web.StreamResponse:
-        account.error_class, account.fault = refusal.error_class, FAULT_OF[refusal.error_class]
+        account.judged(refusal.error_class, FAULT_OF[refusal.error_class], refusal.code)
         if account.fault is Fault.PROXY:
             self._events(Rejected(request.route, refusal.error_class))
+            self._failed(request, account, refusal.status)
         content = {
             "detail": refusal.detail,
             "code": refusal.code,
@@ -181,10 +185,30 @@ class Front:
             answer.force_close()
         return answer
 
-    @staticmethod
-    def _abort(http: web.BaseRequest, account: Account, error_class: ErrorClass) -> None:
-        account.error_class, account.fault = error_class, FAULT_OF[error_class]
+    def _abort(
+        self,
+        http: web.BaseRequest,
+        request: Request,
+        account: Account,
+        error_class: ErrorClass,
+        status: int | None,
+    ) -> None:
+        account.judged(error_class, FAULT_OF[error_class])
         abort(http)
+        self._failed(request, account, status)
+
+    def _failed(self, request: Request, account: Account, status: int | None) -> None:
+        self._events(
+            Failed(
+                request.id,
+                request.method,
+                request.route,
+                status,
+                account.error_class,
+                account.fault,
+                account.code,
+            )
+        )
 
     def _record(self, request: Request, account: Account, status: int | None) -> None:
         self._events(
@@ -195,6 +219,7 @@ class Front:
                 status=status,
                 error_class=account.error_class,
                 fault=account.fault,
+                code=account.code,
                 attempts=account.attempts,
                 duration=self._clock.now() - request.arrived,
                 waited=account.waited,

@@ -6,7 +6,7 @@ being frozen, it may then be read in any thread.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Self
+from typing import NamedTuple
 
 from proxy.config import Limit
 
@@ -15,12 +15,15 @@ from proxy.config import Limit
 class LimitState:
     """One limit: its size as known, what the credential with the least has left, and how many wait for it.
 
-    Of several credentials the smallest size is shown, and the most that `foreign` requests, those of others,
-    take of it. `paused` while a refusal of the API holds everybody of some credential back.
+    It is so large in any `window` of seconds (0: at once), of which a `reserve` is left to others. Of several
+    credentials the smallest size is shown, and the most that `foreign` requests, those of others, take of it.
+    `paused` while a refusal of the API holds everybody of some credential back.
     """
 
     name: str
     capacity: int
+    window: float
+    reserve: int
     remaining: int
     foreign: int
     queued: int
@@ -37,71 +40,99 @@ class BreakerState:
 
 
 @dataclass(frozen=True, slots=True)
-class State:
-    """The whole proxy; `queued` requests wait in all, `pauses` are the seconds left by limit's name.
+class CallerState:
+    """One caller of a credential (its hash) that waits: how many requests, and in how many seconds the first
+    and the last of them go, as far as that can be foreseen.
+    """
 
-    So many `replicas` share the budget; `ledger_up` unless the store that it is shared through is gone.
+    credential: str | None
+    caller: str
+    queued: int
+    first: float | None
+    last: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The whole proxy; `queued` requests wait in all, of `queue_size` that may; `pauses` are the seconds left
+    by limit's name.
+
+    So many `replicas` have a `shared` budget; `ledger_up` unless the store that it is shared through is gone.
     """
 
     limits: tuple[LimitState, ...] = ()
     in_flight: int = 0
     queued: int = 0
+    queue_size: int = 0
     draining: bool = False
     pauses: Mapping[str, float] = field(default_factory=dict)
     breakers: tuple[BreakerState, ...] = ()
     ledger_up: bool = True
     replicas: int = 1
+    shared: bool = False
 
-    @classmethod
-    def of(
-        cls,
-        limits: Iterable[Limit],
-        lanes: Iterable[tuple[str, int, int, int, float]],
-        waiting: Iterable[tuple[str, int]],
-        breakers: Iterable[tuple[str, str, bool]],
-        *,
-        in_flight: int,
-        queued: int,
-        draining: bool,
-        ledger_up: bool = True,
-        replicas: int = 1,
-    ) -> Self:
-        """Sum up over all credentials, the worst of which is shown.
 
-        `lanes` are, of each by the name of its limit, its size, what is left, what others have of it, and for
-        how long it is paused (seconds); `waiting` is how many of each wait for it; `breakers` are of groups.
-        """
-        sizes: dict[str, int] = {}
-        left: dict[str, int] = {}
-        others: dict[str, int] = {}
-        paused: dict[str, float] = {}
-        for name, capacity, remaining, foreign, pause in lanes:
-            sizes[name] = min(capacity, sizes.get(name, capacity))
-            left[name] = min(remaining, left.get(name, remaining))
-            others[name] = max(foreign, others.get(name, 0))
-            paused[name] = max(pause, paused.get(name, 0.0))
-        depths: dict[str, int] = {}
-        for name, count in waiting:
-            depths[name] = depths.get(name, 0) + count
-        states = tuple(
-            LimitState(
-                name=limit.name,
-                capacity=sizes.get(limit.name, limit.size),
-                remaining=left.get(limit.name, limit.size - limit.reserve),
-                foreign=others.get(limit.name, 0),
-                queued=depths.get(limit.name, 0),
-                paused=paused.get(limit.name, 0.0) > 0,
-            )
-            for limit in limits
+class LaneUse(NamedTuple):
+    """One lane in use: the name of its limit, its size, what is left, what others have of it, and for how
+    long it is paused (seconds).
+    """
+
+    limit: str
+    capacity: int
+    remaining: int
+    foreign: int
+    paused: float
+
+
+def limit_states(
+    limits: Iterable[Limit], lanes: Iterable[LaneUse], waiting: Iterable[tuple[str, int]]
+) -> tuple[LimitState, ...]:
+    """Sum up over all credentials, the worst of which is shown; `waiting` is how many wait for a lane of
+    which limit.
+    """
+    worst: dict[str, LaneUse] = {}
+    for lane in lanes:
+        worst[lane.limit] = _worse(lane, worst.get(lane.limit, lane))
+    depths: dict[str, int] = {}
+    for name, count in waiting:
+        depths[name] = depths.get(name, 0) + count
+    return tuple(
+        _limit_state(
+            limit,
+            worst.get(limit.name, LaneUse(limit.name, limit.size, limit.size - limit.reserve, 0, 0.0)),
+            depths.get(limit.name, 0),
         )
-        pauses = {name: round(seconds, 3) for name, seconds in paused.items() if seconds > 0}
-        return cls(
-            states,
-            in_flight,
-            queued,
-            draining,
-            pauses,
-            tuple(BreakerState(*breaker) for breaker in breakers),
-            ledger_up,
-            replicas,
-        )
+        for limit in limits
+    )
+
+
+def pauses(lanes: Iterable[LaneUse]) -> dict[str, float]:
+    """Return the seconds for which each limit that is paused stays so."""
+    longest: dict[str, float] = {}
+    for lane in lanes:
+        if lane.paused > 0:
+            longest[lane.limit] = round(max(lane.paused, longest.get(lane.limit, 0.0)), 3)
+    return longest
+
+
+def _worse(one: LaneUse, other: LaneUse) -> LaneUse:
+    return LaneUse(
+        one.limit,
+        min(one.capacity, other.capacity),
+        min(one.remaining, other.remaining),
+        max(one.foreign, other.foreign),
+        max(one.paused, other.paused),
+    )
+
+
+def _limit_state(limit: Limit, use: LaneUse, queued: int) -> LimitState:
+    return LimitState(
+        name=limit.name,
+        capacity=use.capacity,
+        window=limit.per or 0.0,
+        reserve=limit.reserve,
+        remaining=use.remaining,
+        foreign=use.foreign,
+        queued=queued,
+        paused=use.paused > 0,
+    )

@@ -766,3 +766,23 @@ def test_no_window_overflows_nothing_is_lost_and_like_requests_keep_their_order(
         assert all(one.remaining == gate.table.by_name[one.lane.limit].size for one in gate.ledger.lanes())
 
     run_virtual(main())
+
+
+def test_who_waits_is_shown_by_caller_with_when_they_go() -> None:
+    async def main() -> None:
+        gate = Gate([STANDARD])
+        await asyncio.gather(*(gate.sending(ticket) for ticket in range(5)))
+        made = [
+            request(target="/api/v1/x/", ticket=ticket, caller=caller)
+            for ticket, caller in enumerate(["ci", *["nightly"] * 6], 5)
+        ]
+        tasks = [asyncio.create_task(gate.send(one)) for one in made]
+        await asyncio.sleep(1.0)
+        nightly, ci = gate.admission.callers()
+        assert (nightly.caller, nightly.queued, nightly.first, nightly.last) == ("nightly", 6, 5.0, 11.0)
+        assert (ci.caller, ci.queued, ci.first, ci.last) == ("ci", 1, 5.0, 5.0)
+        assert ci.credential == made[0].credential
+        await asyncio.gather(*tasks)
+        assert gate.admission.callers() == ()
+
+    run_virtual(main())

@@ -17,7 +17,7 @@ from proxy.clock import LoopClock
 from proxy.config import Body as BodySettings
 from proxy.config import Listen, Queue, Settings
 from proxy.errors import ErrorClass, Fault, UpstreamError
-from proxy.events import BrokenOff, Crashed, Event, Events, ExchangeEnded, Rejected
+from proxy.events import Crashed, Event, Events, ExchangeBegan, ExchangeEnded, Failed, Rejected
 from proxy.front import Front
 from proxy.links import Localiser
 from proxy.listener import Listener
@@ -175,6 +175,20 @@ async def test_a_request_arrives_as_it_was_sent(client: Client) -> None:
     assert "avk_1" not in request.credential
 
 
+@pytest.mark.parametrize(
+    ("head", "request_id"), [(b"X-Request-Id: mine", "mine"), (b"no field at all", "made-here")]
+)
+async def test_what_begins_is_told_before_all_else_and_shows_nothing_of_what_was_asked(
+    client: Client, head: bytes, request_id: str
+) -> None:
+    await client.raw(b"GET /?key=avk_1 HTTP/1.1\r\nHost: h\r\nConnection: close\r\n" + head + b"\r\n\r\n")
+    await client.ended()
+    began, *_ = client.events
+    assert isinstance(began, ExchangeBegan)
+    assert began.request.id == request_id
+    assert repr(began) == "ExchangeBegan()"
+
+
 async def test_a_request_without_a_body_or_an_id_gets_none_and_one(client: Client) -> None:
     await client.session.get(client.url, headers={"X-Request-Id": "with a space"})
     (request,) = client.script.asked
@@ -238,6 +252,11 @@ async def test_an_absolute_target_is_refused(client: Client) -> None:
     assert b"X-Request-Id: made-here" in answer
     assert client.script.asked == []
     assert Rejected("other", ErrorClass.BAD_REQUEST) in client.events
+    failed = Failed(
+        "made-here", "GET", "other", 400, ErrorClass.BAD_REQUEST, Fault.PROXY, "proxy_bad_request"
+    )
+    assert failed in client.events
+    assert (await client.ended()).code == "proxy_bad_request"
 
 
 async def test_a_fault_before_the_head_is_a_500_that_the_log_explains(client: Client) -> None:
@@ -261,7 +280,8 @@ async def test_an_answer_that_breaks_while_its_links_are_looked_for_is_a_502(cli
     async with client.session.get(client.url) as answer:
         assert answer.status == 502
         assert (await answer.json())["code"] == "proxy_response_incomplete"
-    assert BrokenOff("other", ErrorClass.RESPONSE_INCOMPLETE, Fault.NETWORK) in client.events
+    failed = Failed("made-here", "GET", "other", 200, ErrorClass.RESPONSE_INCOMPLETE, Fault.NETWORK, None)
+    assert failed in client.events
 
 
 async def test_a_fault_after_the_head_aborts_the_connection(client: Client) -> None:
@@ -271,6 +291,7 @@ async def test_a_fault_after_the_head_aborts_the_connection(client: Client) -> N
             await answer.read()
     ended = await client.ended()
     assert (ended.status, ended.error_class, ended.fault) == (200, ErrorClass.INTERNAL_ERROR, Fault.PROXY)
+    assert [event.error_class for event in client.events if isinstance(event, Failed)] == [ended.error_class]
 
 
 async def test_a_body_that_ends_with_its_connection_is_cut_by_a_reset(client: Client) -> None:

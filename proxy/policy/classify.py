@@ -5,6 +5,7 @@ wait before a repeat, and whether there is time left for one, is `retry.py`.
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -37,6 +38,8 @@ CLASS_OF_CODE: Mapping[str, ErrorClass] = MappingProxyType(
     {code: ErrorClass(code) for code in ("plan_insufficient", "scope_required")}
 )
 """Codes that tell one 403 from another (API page "Structured Error Codes")."""
+
+_CODE = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 
 _CLASSES_OF_FAULT: Mapping[Fault, tuple[ErrorClass, ...]] = {
     Fault.NONE: (ErrorClass.NONE,),
@@ -100,12 +103,16 @@ IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What an outcome means. `repeatable`: a second try cannot do the operation twice."""
+    """What an outcome means. `repeatable`: a second try cannot do the operation twice.
+
+    `code` is the structured one of an error's body, if that was read.
+    """
 
     error_class: ErrorClass
     fault: Fault
     transient: bool
     repeatable: bool
+    code: str | None = None
 
     @property
     def is_failure(self) -> bool:
@@ -132,17 +139,21 @@ def judge(
         FAULT_OF[error_class],
         error_class in TRANSIENT,
         _repeatable(outcome, error_class, request, exceptions),
+        code,
     )
 
 
 def structured_code(content: bytes) -> str | None:
-    """Read the `code` of a JSON error body; None for anything else, and nothing is raised."""
+    """Read the `code` of a JSON error body; None for anything else, and nothing is raised.
+
+    It is shown to people, so what is no plain word is none.
+    """
     try:
         body = json.loads(content)
     except (ValueError, RecursionError):
         return None
     code = body.get("code") if isinstance(body, dict) else None
-    return code if isinstance(code, str) else None
+    return code if isinstance(code, str) and _CODE.fullmatch(code) else None
 
 
 def _class_of(status: int, code: str | None) -> ErrorClass:

@@ -4,7 +4,8 @@ A forecast of 500 requests takes 5 ms. So none is made where a rough bound decid
 that are alike for a moment, and a storm of them does not get more than a share of the processor.
 """
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+import math
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from proxy.policy.fair_queue import FairQueue
@@ -19,6 +20,8 @@ _FRESH = 0.25
 _MANY = 1024
 _RATE, _MOST = 10_000.0, 50_000.0
 """Places a second that forecasts for newcomers may go through (a tenth of a processor), and at once."""
+_SHOWN = 1000.0
+"""Places a second that forecasts of the whole line, for those who look at it, may go through."""
 _SURE = 0.02
 """How far a forecast is trusted: a request that waits already is refused when it is late by more than this
 share of its wait, and a line whose length changed by less is still the same."""
@@ -40,6 +43,8 @@ class Prospects:
         self._outlook = outlook
         self._allowed, self._counted = _MOST, 0.0
         self._recent: dict[tuple[Hashable, ...], _Known] = {}
+        self._starts: Mapping[Place, float] = {}
+        self._starts_until = -math.inf
 
     def start(self, newcomer: Place, now: float) -> float:
         """Return when a newcomer would go."""
@@ -75,6 +80,15 @@ class Prospects:
             for start in forecast([queue.copy(now) for queue in part], self._outlook, now):
                 if start.at - start.place.deadline > _SURE * (start.at - now):
                     yield start
+
+    def starts(self, now: float) -> Mapping[Place, float]:
+        """Return when those who wait will go, as foreseen of late: the longer the line, the longer ago."""
+        if now >= self._starts_until:
+            parts = ([queue.copy(now) for queue in part] for part in self._line.parts())
+            foreseen = (start for part in parts for start in forecast(part, self._outlook, now))
+            self._starts = {start.place: start.at for start in foreseen}
+            self._starts_until = now + len(self._starts) / _SHOWN
+        return self._starts
 
     def _is_short(self) -> bool:
         """Tell whether one more changes the line, and a forecast costs little."""

@@ -12,6 +12,8 @@ from functools import lru_cache
 
 OTHER = "other"
 
+_LEARNED = 200
+"""Routes that may be learned; how many of all have series of their own is the metrics page's matter."""
 _LONGEST_PATH = 1024
 _DEEPEST = 16
 _CACHED_PATHS = 2048
@@ -177,7 +179,7 @@ class _Node:
 class RouteTable:
     """Name routes; `bound` is how many may be learned beyond the known ones."""
 
-    def __init__(self, bound: int, known: Sequence[str] = KNOWN_ROUTES) -> None:
+    def __init__(self, bound: int = _LEARNED, known: Sequence[str] = KNOWN_ROUTES) -> None:
         self._bound = bound
         self._known = frozenset(known)
         self._learned: set[str] = set()

@@ -1,72 +1,65 @@
-"""Every series that the proxy has, and the only place where one is named.
+"""Count what happens: a listener of events, which keeps the series that grow by them.
 
-A listener: it is told what happened (`events.py`) and counts. What is true only now (queues, limits) comes as
-a `State` when the page is asked for. Nothing unbounded becomes a label: no path, no credential, no client.
+What they are called stands in `series.py`, which labels they get is decided in `children.py`, and what is
+true only now (queues, limits) comes in as a `State` when the page is written (`page.py`).
 """
 
 import hashlib
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib.metadata import version as installed
 from typing import Any
 
-from prometheus_client import GC_COLLECTOR, PLATFORM_COLLECTOR, CollectorRegistry, Counter, Histogram, Info
-from prometheus_client.core import GaugeMetricFamily, Metric
-from prometheus_client.exposition import choose_encoder
-from prometheus_client.metrics import MetricWrapperBase
+from prometheus_client import (
+    GC_COLLECTOR,
+    PLATFORM_COLLECTOR,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Info,
+)
 from prometheus_client.process_collector import ProcessCollector
 
 from proxy.config import Settings
 from proxy.config_report import effective
-from proxy.errors import ErrorClass, Fault
 from proxy.events import (
     Admitted,
     AttemptEnded,
-    BrokenOff,
     Coalesced,
     Event,
     ExchangeEnded,
+    Failed,
     ForeignSeen,
     InterimSent,
     LedgerFailed,
+    LifecycleChanged,
     LimitPaused,
     Observed,
     Rejected,
     RetryScheduled,
     RetryStopped,
 )
+from proxy.policy.routes import OTHER
 from proxy.state import State
+from proxy.telemetry import series
+from proxy.telemetry.children import Answers, Children, Routes
+from proxy.telemetry.page import render
+from proxy.telemetry.untraced import TraceId, no_trace
 
-PREFIX = "avala_proxy"
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"})
-
-# From a cached answer to the longest head timeout; a window is a minute, so waits go to several of them.
-CALLS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
-WAITS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0)
-
-
-class _Children:
-    """A series whose labelled children are looked up once: `.labels()` costs three times an increment."""
-
-    def __init__(self, series: MetricWrapperBase) -> None:
-        self._series = series
-        self._known: dict[tuple[str, ...], Any] = {}
-
-    def __call__(self, *labels: str) -> Any:
-        child = self._known.get(labels)
-        if child is None:
-            child = self._known[labels] = self._series.labels(*labels)
-        return child
 
 
 class Metrics:
-    """Count what happens, and write the metrics page."""
+    """Count what happens, and write the metrics page; `sweep` is to be called now and then."""
 
-    def __init__(self, settings: Settings, *, version: str) -> None:
-        self._registry = CollectorRegistry()
-        self._count_series()
-        self._time_series()
-        self._info_series(version)
+    def __init__(self, settings: Settings, *, version: str, trace: TraceId = no_trace) -> None:
+        self._trace = trace
+        self.registry = CollectorRegistry()
+        self._make_by_route()
+        self._make_others()
+        self._make_infos(version)
+        self._routes = Routes(settings.metrics.routes, settings.metrics.idle, self._forget)
         self.configured(settings)
         self._on: dict[type, Callable[[Any], None]] = {
             Admitted: self._admitted,
@@ -75,86 +68,72 @@ class Metrics:
             Observed: self._observed,
             Rejected: self._rejected,
             AttemptEnded: self._attempt_ended,
-            BrokenOff: self._broken_off,
+            Failed: self._failed,
             RetryScheduled: self._retry_scheduled,
             RetryStopped: self._retry_stopped,
             LimitPaused: self._limit_paused,
             ForeignSeen: self._foreign_seen,
             LedgerFailed: self._ledger_failed,
+            LifecycleChanged: self._lifecycle_changed,
             ExchangeEnded: self._exchange_ended,
         }
 
-    def _count_series(self) -> None:
-        self._requests = self._counter(
-            "requests", "What clients got.", "method", "route", "status", "error_class"
-        )
-        self._attempts = self._counter(
-            "upstream_attempts", "What the API was asked.", "method", "route", "status", "error_class"
-        )
-        self._errors = self._counter(
-            "errors",
-            "Failed attempts, broken answers, refusals, and clients that left.",
-            "error_class",
-            "fault",
-        )
-        self._retries = self._counter("retries", "Attempts made again.", "error_class")
-        self._stopped = self._counter(
-            "retries_stopped", "Transient failures not tried again.", "error_class", "reason"
-        )
-        self._rejections = self._counter("rejected", "Requests refused by the proxy.", "reason")
-        self._coalescings = self._counter(
-            "coalesced", "Requests that got the answer of another one that asked for the same.", "route"
-        )
-        self._ledger_failures = self._counter(
-            "ledger_failures", "Calls to the shared store that failed.", "reason"
-        )
-        self._interims = Counter(
-            f"{PREFIX}_interim_responses", "Interim responses to clients that wait.", registry=self._registry
-        )
-        self._would_reject = self._counter(
-            "observed_rejected", "Requests that would have been refused, while nothing is held.", "reason"
-        )
-        self._pauses = self._counter("limit_pauses", "Refusals of the API that paused a limit.", "limit")
-        self._foreign = self._counter(
-            "foreign_requests", "Requests that the API has counted and that are not ours.", "limit"
+    def _make_by_route(self) -> None:
+        self._requests = Answers(self._counter(series.REQUESTS))
+        self._attempts = Answers(self._counter(series.ATTEMPTS))
+        self._coalescings = Children(self._counter(series.COALESCED))
+        self._duration = Children(self._histogram(series.REQUEST_DURATION))
+        self._upstream = Children(self._histogram(series.UPSTREAM_DURATION))
+        self._by_route = (
+            self._requests,
+            self._attempts,
+            self._coalescings,
+            self._duration,
+            self._upstream,
         )
 
-    def _time_series(self) -> None:
-        self._duration = self._histogram(
-            "request_duration_seconds", "From a request's arrival to its last byte.", "route", WAITS
-        )
-        self._upstream = self._histogram(
-            "upstream_duration_seconds", "From asking the API to the response head.", "route", CALLS
-        )
-        self._waits = self._histogram(
-            "queue_wait_seconds", "Waits for a turn, by what held it.", "limit", WAITS
-        )
-        self._would_wait = self._histogram(
-            "observed_wait_seconds",
-            "Waits that there would have been, while nothing is held.",
-            "limit",
-            WAITS,
-        )
+    def _make_others(self) -> None:
+        self._errors = Children(self._counter(series.ERRORS))
+        self._retries = Children(self._counter(series.RETRIES))
+        self._stopped = Children(self._counter(series.RETRIES_STOPPED))
+        self._rejections = Children(self._counter(series.REJECTED))
+        self._ledger_failures = Children(self._counter(series.LEDGER_FAILURES))
+        self._interims = self._counter(series.INTERIM_RESPONSES)
+        self._would_reject = Children(self._counter(series.OBSERVED_REJECTED))
+        self._pauses = Children(self._counter(series.LIMIT_PAUSES))
+        self._foreign = Children(self._counter(series.FOREIGN_REQUESTS))
+        self._waits = Children(self._histogram(series.QUEUE_WAIT))
+        self._would_wait = Children(self._histogram(series.OBSERVED_WAIT))
 
-    def _info_series(self, version: str) -> None:
-        build = Info(f"{PREFIX}_build", "What is running.", registry=self._registry)
+    def _make_infos(self, version: str) -> None:
+        build = Info(series.BUILD.full_name, series.BUILD.tells, registry=self.registry)
         build.info({"version": version, "python": platform.python_version(), "aiohttp": installed("aiohttp")})
-        self._config = Info(f"{PREFIX}_config", "How it is configured.", registry=self._registry)
-        ProcessCollector(registry=self._registry)
-        self._registry.register(PLATFORM_COLLECTOR)
-        self._registry.register(GC_COLLECTOR)
+        self._config = Info(series.CONFIG.full_name, series.CONFIG.tells, registry=self.registry)
+        one = series.RELOAD_SUCCESSFUL
+        self._reloaded = Gauge(one.full_name, one.tells, registry=self.registry)
+        self._reloaded.set(1)
+        ProcessCollector(registry=self.registry)
+        self.registry.register(PLATFORM_COLLECTOR)
+        self.registry.register(GC_COLLECTOR)
 
-    def _counter(self, name: str, help_text: str, *labels: str) -> _Children:
-        return _Children(Counter(f"{PREFIX}_{name}", help_text, labels, registry=self._registry))
+    def _counter(self, one: series.Series) -> Counter:
+        return Counter(one.full_name, one.tells, one.labels, registry=self.registry)
 
-    def _histogram(self, name: str, help_text: str, label: str, buckets: tuple[float, ...]) -> _Children:
-        series = Histogram(f"{PREFIX}_{name}", help_text, [label], buckets=buckets, registry=self._registry)
-        return _Children(series)
+    def _histogram(self, one: series.Series) -> Histogram:
+        return Histogram(one.full_name, one.tells, one.labels, buckets=one.buckets, registry=self.registry)
 
     def configured(self, settings: Settings) -> None:
         """Show the configuration in force; `hash` tells replicas and reloads apart."""
         digest = hashlib.sha256(effective(settings).encode()).hexdigest()[:12]
         self._config.info({"upstream": settings.upstream.base_url, "hash": digest})
+
+    def sweep(self, now: float) -> None:
+        """Drop the series of routes that were idle for long."""
+        self._routes.sweep(now)
+
+    def _forget(self, route: str) -> None:
+        for children in self._by_route:
+            children.forget(route)
 
     def __call__(self, event: Event) -> None:
         """Count an event."""
@@ -166,7 +145,7 @@ class Metrics:
         self._waits(event.limit).observe(event.waited)
 
     def _coalesced(self, event: Coalesced) -> None:
-        self._coalescings(event.route).inc()
+        self._coalescings(self._routes.label(event.route)).inc()
 
     def _interim_sent(self, _event: InterimSent) -> None:
         self._interims.inc()
@@ -179,19 +158,15 @@ class Metrics:
 
     def _rejected(self, event: Rejected) -> None:
         self._rejections(event.reason).inc()
-        self._errors(event.reason, Fault.PROXY).inc()
 
     def _attempt_ended(self, event: AttemptEnded) -> None:
-        # A client that left fails no attempt; it is counted once, at the exchange's end.
-        if event.error_class not in (ErrorClass.NONE, ErrorClass.CLIENT_DISCONNECTED):
-            self._errors(event.error_class, event.fault).inc()
         # What was never written the API does not know of; this count equals the API's own.
         if event.written:
-            self._upstream(event.route).observe(event.seconds)
-            status = _status(event.status)
-            self._attempts(_method(event.method), event.route, status, event.error_class).inc()
+            route = self._routes.label(event.route)
+            self._upstream(route).observe(event.seconds, self._exemplar())
+            self._attempts(_method(event.method), route, _status(event.status), event.error_class).inc()
 
-    def _broken_off(self, event: BrokenOff) -> None:
+    def _failed(self, event: Failed) -> None:
         self._errors(event.error_class, event.fault).inc()
 
     def _retry_scheduled(self, event: RetryScheduled) -> None:
@@ -209,83 +184,33 @@ class Metrics:
     def _ledger_failed(self, event: LedgerFailed) -> None:
         self._ledger_failures(event.reason).inc()
 
+    def _lifecycle_changed(self, event: LifecycleChanged) -> None:
+        if event.state in ("reloaded", "reload_failed"):
+            self._reloaded.set(event.state == "reloaded")
+
     def _exchange_ended(self, event: ExchangeEnded) -> None:
-        if event.error_class is ErrorClass.CLIENT_DISCONNECTED:
-            self._errors(event.error_class, event.fault).inc()
-        self._duration(event.route).observe(event.duration)
-        status = _status(event.status)
-        self._requests(_method(event.method), event.route, status, event.error_class).inc()
+        route = self._routes.label(event.route)
+        self._duration(route).observe(event.duration, self._exemplar())
+        self._requests(_method(event.method), route, _status(event.status), event.error_class).inc()
+
+    def _exemplar(self) -> dict[str, str] | None:
+        """Name a trace in which what is observed can be seen, if there is one."""
+        trace_id = self._trace()
+        return None if trace_id is None else {"trace_id": trace_id}
 
     def render(self, accept: str, state: State) -> tuple[bytes, str]:
         """Write the page in the format that an Accept header asks for; return it and its content type.
 
         It may run in any thread: the series lock themselves, and the state is a snapshot.
         """
-        try:
-            encode, content_type = choose_encoder(accept)
-        except (TypeError, ValueError):  # a version that is no number is not survived there
-            encode, content_type = choose_encoder("")
-        return encode(_Page(self._registry, state)), content_type
-
-
-class _Page:
-    """All series at one moment, as the encoders take them."""
-
-    def __init__(self, registry: CollectorRegistry, state: State) -> None:
-        self._registry = registry
-        self._state = state
-
-    def collect(self) -> Iterator[Metric]:
-        for series in self._registry.collect():
-            # The library can leave these out for the whole process only, and we are not alone in it. The
-            # other types belong to collectors that are shared, and have none.
-            if series.type in ("counter", "histogram"):
-                series.samples = [one for one in series.samples if not one.name.endswith("_created")]
-            yield series
-        yield from _gauges(self._state)
-
-
-def _gauges(state: State) -> Iterator[Metric]:
-    in_flight = GaugeMetricFamily(f"{PREFIX}_in_flight", "Requests being answered.", value=state.in_flight)
-    depth = _by_limit("queue_depth", "Requests that wait for this limit.")
-    capacity = _by_limit(
-        "limit_capacity", "The size of the limit as known, for the credential with the smallest."
-    )
-    remaining = _by_limit("limit_remaining", "What is left of it, for the credential with the least.")
-    paused = _by_limit("limit_paused", "1 while the API's refusal holds everybody back.")
-    for limit in state.limits:
-        depth.add_metric([limit.name], limit.queued)
-        capacity.add_metric([limit.name], limit.capacity)
-        remaining.add_metric([limit.name], limit.remaining)
-        paused.add_metric([limit.name], int(limit.paused))
-    up = GaugeMetricFamily(
-        f"{PREFIX}_ledger_up", "0 while the shared store cannot be asked.", value=int(state.ledger_up)
-    )
-    replicas = GaugeMetricFamily(
-        f"{PREFIX}_replicas", "Proxies that share the budget, as far as is known.", value=state.replicas
-    )
-    yield from (in_flight, depth, capacity, remaining, paused, up, replicas, _breakers(state))
-
-
-def _breakers(state: State) -> Metric:
-    series = GaugeMetricFamily(
-        f"{PREFIX}_breaker_state", "1 for the state that the breaker is in.", labels=["group", "state"]
-    )
-    for breaker in state.breakers:
-        for name in ("closed", "open", "half_open"):
-            series.add_metric([breaker.name, name], int(breaker.state == name))
-    return series
-
-
-def _by_limit(name: str, help_text: str) -> GaugeMetricFamily:
-    return GaugeMetricFamily(f"{PREFIX}_{name}", help_text, labels=["limit"])
+        return render(self.registry, accept, state)
 
 
 def _method(method: str) -> str:
-    return method if method in METHODS else "other"
+    return method if method in METHODS else OTHER
 
 
 def _status(status: int | None) -> str:
     if status is None:
         return "none"
-    return str(status) if 100 <= status <= 999 else "other"
+    return str(status) if 100 <= status <= 999 else OTHER

@@ -291,3 +291,20 @@ def test_a_storm_of_newcomers_gets_a_share_of_the_processor_and_is_let_in_for_no
     assert looked_through(0.25) == 25
     assert watched.prospects.expected(newcomer(0.5, key="x"), 0.25) == 0.25 + 101 * 6.0, "at the latest"
     assert watched.prospects.expected(newcomer(0.5, key="x"), 0.5) == 6.0
+
+
+def test_the_starts_of_all_who_wait_are_foreseen_and_the_longer_the_line_the_older_they_may_be() -> None:
+    watched = Watched()
+    lined_up(watched.world, 3, "narrow")
+    lined_up(watched.world, 97, "minute")
+    waiting = len(watched.world.line)
+    starts = watched.prospects.starts(0.0)
+    assert len(starts) == waiting
+    assert {6.0, 12.0} < set(starts.values())
+    lined_up(watched.world, 1, "narrow")
+    assert watched.prospects.starts(waiting / 1000 - 0.001) is starts
+    assert len(watched.prospects.starts(waiting / 1000)) == waiting + 1
+
+
+def test_where_nobody_waits_nobody_starts() -> None:
+    assert Watched().prospects.starts(0.0) == {}

@@ -15,8 +15,8 @@ from proxy.events import (
     LEDGER_REASONS,
     Admitted,
     AttemptEnded,
-    BrokenOff,
     ExchangeEnded,
+    Failed,
     ForeignSeen,
     LedgerFailed,
     LifecycleChanged,
@@ -30,9 +30,13 @@ from proxy.telemetry.metrics import Metrics
 
 ROUTE = "/api/v1/datasets/{id}/"
 STATE = State(
-    limits=(LimitState("standard", 100, 42, 5, 3, True), LimitState("burst", 20, 20, 0, 0, False)),
+    limits=(
+        LimitState("standard", 100, 60.0, 10, 42, 5, 3, True),
+        LimitState("burst", 20, 1.0, 0, 20, 0, 0, False),
+    ),
     in_flight=7,
     queued=3,
+    queue_size=1000,
     pauses={"standard": 12.5},
     breakers=(BreakerState("upstream", "half_open", False), BreakerState("exports", "open", True)),
 )
@@ -81,6 +85,7 @@ def ended(
         status,
         error_class,
         fault,
+        None,
         1,
         3.0,
         2.5,
@@ -93,6 +98,10 @@ def ended(
         False,
         None,
     )
+
+
+def failed(error_class: ErrorClass, fault: Fault) -> Failed:
+    return Failed("id", "GET", ROUTE, None, error_class, fault, None)
 
 
 def test_what_a_client_got_is_counted_by_method_route_status_and_class(metrics: Metrics) -> None:
@@ -115,29 +124,28 @@ def test_attempts_that_were_never_written_are_errors_but_no_calls_of_the_api(met
         (("error_class", "read_timeout"), ("method", "GET"), ("route", ROUTE), ("status", "none")): 1,
     }
     assert value(metrics, "upstream_duration_seconds_count", route=ROUTE) == 2
-    assert value(metrics, "errors_total", error_class="connection_refused", fault="network") == 1
+
+
+def test_what_failed_is_an_error_of_its_class_and_nothing_else_is(metrics: Metrics) -> None:
+    metrics(attempt(None, ErrorClass.READ_TIMEOUT, Fault.NETWORK))
+    metrics(ended(502, ErrorClass.READ_TIMEOUT, Fault.NETWORK))
+    assert "avala_proxy_errors_total" not in page(metrics)
+    metrics(failed(ErrorClass.READ_TIMEOUT, Fault.NETWORK))
     assert value(metrics, "errors_total", error_class="read_timeout", fault="network") == 1
-    assert value(metrics, "errors_total", error_class="none", fault="none") is None
 
 
-def test_a_client_that_left_is_one_error_however_far_its_request_had_come(metrics: Metrics) -> None:
-    metrics(attempt(None, ErrorClass.CLIENT_DISCONNECTED, Fault.PROXY))
-    metrics(ended(None, ErrorClass.CLIENT_DISCONNECTED, Fault.PROXY))
-    assert value(metrics, "errors_total", error_class="client_disconnected", fault="proxy") == 1
-    labels = {"method": "GET", "route": ROUTE, "status": "none", "error_class": "client_disconnected"}
-    assert value(metrics, "requests_total", **labels) == 1
-
-
-def test_a_refusal_of_ours_is_counted_by_reason_and_as_an_error(metrics: Metrics) -> None:
+def test_a_refusal_of_ours_is_counted_by_reason(metrics: Metrics) -> None:
     metrics(Rejected(ROUTE, ErrorClass.QUEUE_TIMEOUT))
-    metrics(ended(429, ErrorClass.QUEUE_TIMEOUT, Fault.PROXY))
     assert value(metrics, "rejected_total", reason="queue_timeout") == 1
-    assert value(metrics, "errors_total", error_class="queue_timeout", fault="proxy") == 1
 
 
-def test_an_answer_that_broke_on_the_way_to_the_client_is_an_error(metrics: Metrics) -> None:
-    metrics(BrokenOff(ROUTE, ErrorClass.RESPONSE_INCOMPLETE, Fault.NETWORK))
-    assert value(metrics, "errors_total", error_class="response_incomplete", fault="network") == 1
+def test_a_configuration_that_was_bad_is_shown_until_one_is_good(metrics: Metrics) -> None:
+    assert value(metrics, "config_reload_successful") == 1
+    metrics(LifecycleChanged("reload_failed", "Nothing was changed."))
+    metrics(LifecycleChanged("draining", ""))
+    assert value(metrics, "config_reload_successful") == 0
+    metrics(LifecycleChanged("reloaded", ""))
+    assert value(metrics, "config_reload_successful") == 1
 
 
 def test_retries_waits_and_pauses_are_counted(metrics: Metrics) -> None:
@@ -192,7 +200,12 @@ def test_limits_are_on_the_page_from_the_start(metrics: Metrics) -> None:
     assert value(metrics, "limit_remaining", limit="standard") == 42
     assert value(metrics, "limit_paused", limit="standard") == 1
     assert value(metrics, "limit_paused", limit="burst") == 0
+    assert value(metrics, "limit_reserve", limit="standard") == 10
+    assert value(metrics, "limit_foreign", limit="standard") == 5
+    assert value(metrics, "limit_window_seconds", limit="standard") == 60
     assert value(metrics, "queue_depth", limit="standard") == 3
+    assert (value(metrics, "queued"), value(metrics, "queue_size")) == (3, 1000)
+    assert value(metrics, "draining") == 0
     assert value(metrics, "in_flight") == 7
 
 
@@ -243,6 +256,26 @@ def test_the_page_is_in_the_format_asked_for_and_without_times_of_creation(
     assert said.startswith(content_type)
     assert list(parse(body.decode()))  # type: ignore[call-overload]
     assert b"_created" not in body
+
+
+def test_a_duration_points_to_a_trace_where_there_is_one_and_the_format_allows_it() -> None:
+    ids = iter(["4bf92f35", "4bf92f35", None])
+    metrics = Metrics(Settings(), version="1", trace=lambda: next(ids))
+    metrics(attempt())
+    metrics(ended())
+    metrics(replace(ended(), route="/api/v1/exports/"))
+    assert b"4bf92f35" not in metrics.render("", STATE)[0]
+    page = metrics.render("application/openmetrics-text; version=1.0.0", STATE)[0].decode()
+    pointed = {
+        (one.name, one.labels["route"]): one.exemplar.labels
+        for family in parse_open(page)  # type: ignore[no-untyped-call]
+        for one in family.samples
+        if one.exemplar
+    }
+    assert pointed == {
+        (f"avala_proxy_{name}_duration_seconds_bucket", ROUTE): {"trace_id": "4bf92f35"}
+        for name in ("request", "upstream")
+    }
 
 
 def test_what_others_in_the_process_count_is_left_alone(metrics: Metrics) -> None:
