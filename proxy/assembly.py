@@ -45,6 +45,7 @@ from proxy.traffic import Traffic
 
 if TYPE_CHECKING:
     from proxy.adapters.replica import Replica
+    from proxy.adapters.store_check import Pulse
 
 
 class StartError(Exception):
@@ -185,6 +186,14 @@ async def examine_store(redis: config.Redis, reader: SecretReader) -> None:
 
     if wrong := await examine(redis, password=store_password(redis, reader)):
         raise StartError("\n".join(wrong))
+
+
+async def measure_store(redis: config.Redis, reader: SecretReader) -> "Pulse | None":
+    """Tell how a store answers that does what is needed. Raises `StartError`."""
+    _client_is_there()
+    from proxy.adapters.store_check import measure
+
+    return await measure(redis, password=store_password(redis, reader), clock=reader.clock)
 
 
 def replica(settings: config.Settings, limits: LimitTable, reader: SecretReader, *, probe: bool) -> "Replica":
