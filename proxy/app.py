@@ -227,7 +227,9 @@ class App:
         return hashed_with
 
     def _trouble(self) -> str:
-        return self._replica.ledger.trouble if self._replica is not None else ""
+        if self._replica is None:
+            return ""
+        return self._redaction.without_known(self._replica.ledger.trouble)  # a store may quote its password
 
     def _make_admission(self) -> Admission:
         queue, pacing = self.settings.queue, Pacing(self.settings.limits)

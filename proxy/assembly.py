@@ -185,7 +185,7 @@ async def examine_store(redis: config.Redis, reader: SecretReader) -> None:
     from proxy.adapters.store_check import examine
 
     if wrong := await examine(redis, password=store_password(redis, reader)):
-        raise StartError("\n".join(wrong))
+        raise StartError(reader.redaction.without_known("\n".join(wrong)))
 
 
 async def measure_store(redis: config.Redis, reader: SecretReader) -> "Pulse | None":

@@ -234,7 +234,8 @@ def load(path: Path | None = None, overrides: Mapping[str, Any] | None = None) -
         settings = Settings(**values)
     except ValidationError as error:
         # `from None`: pydantic's own text would print the values.
-        raise ConfigError((*problems, *config_report.problems(error, Settings, sources.where))) from None
+        problems += config_report.problems(error, Settings, sources.where)
+        raise config_report.refused(problems, values, Settings) from None
     if problems:
-        raise ConfigError(tuple(problems))
+        raise config_report.refused(problems, values, Settings)
     return settings

@@ -7,7 +7,7 @@ without a change here. It never repeats a value that may hold a secret.
 import difflib
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -24,6 +24,8 @@ MASK = "********"
 _MAY_BE_SECRET = re.compile(r"avk_|bearer|@|\?.*=", re.IGNORECASE)
 _NUMBER = re.compile(r"-?[0-9.]+")
 _LONGEST_SHOWN = 60
+_SHORTEST = 8
+"""Characters of a secret that is looked for in what is said."""
 _NEAR = 0.6
 """So alike (0 to 1) is a key to the setting that may have been meant."""
 _TYPO = 0.8
@@ -72,6 +74,35 @@ def problems(
         else:
             allowed = str(cause) if cause else _describe(_node(schema, path), schema)
             yield Problem(where(path), f"is {_shown(found['input'], _node(schema, path), schema)}", allowed)
+
+
+def refused(problems: Iterable[Problem], values: Mapping[str, Any], model: type[BaseModel]) -> ConfigError:
+    """Make the error of problems; a secret among the values may have been written in a wrong place, too."""
+    schema = _schema(model)
+    secrets = sorted(_secrets(values, schema, schema), key=len, reverse=True)
+
+    def masked(text: str) -> str:
+        for secret in secrets:
+            text = text.replace(secret, MASK)
+        return text
+
+    return ConfigError(
+        tuple(Problem(masked(one.where), masked(one.what), masked(one.allowed)) for one in problems)
+    )
+
+
+def _secrets(value: Any, node: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[str]:
+    """Go through what stands where secrets do; what is short may be a part of any word."""
+    node = _resolved(node, schema)
+    match value:
+        case Mapping():
+            for key, item in value.items():
+                yield from _secrets(item, node.get("properties", {}).get(key, {}), schema)
+        case list() | tuple():
+            for item in value:
+                yield from _secrets(item, node.get("items", {}), schema)
+        case str() if node.get("writeOnly") and len(value) >= _SHORTEST:
+            yield value
 
 
 def unknown(path: Path, model: type[BaseModel], where: str) -> Problem:

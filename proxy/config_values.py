@@ -40,6 +40,9 @@ SHORTEST_TOKEN = 16
 _SHOWN = re.compile(rf"[!-~]{{{SHORTEST_TOKEN},1024}}")
 _KEY = re.compile(r"[!-~]{1,4096}")
 CALLER = re.compile(r"[!-~](?:[ -~]{0,62}[!-~])?")
+_AVALA_KEY = re.compile(r"avk_[\w-]{8}", re.IGNORECASE | re.ASCII)
+_OF_FILES = ("file", "directory", "certificate", "key", "ca")
+"""How settings are called that are paths: a file may well be named after the key that it holds."""
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -257,4 +260,15 @@ class Part(BaseModel):
         # Python's True is 1, and pydantic follows it; TOML's true is not.
         if isinstance(value, bool) and "bool" not in str(cls.model_fields[info.field_name or ""].annotation):
             raise PydanticCustomError("no_truth", "true and false are not allowed here")
+        return value
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _key_in_its_place(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse an Avala key where names and URLs belong: they are shown, logged, and looked up by DNS."""
+        name = info.field_name or ""
+        for_secrets = "SecretStr" in str(cls.model_fields[name].annotation) or name.endswith(_OF_FILES)
+        texts = value if isinstance(value, list | tuple) else [value]
+        if not for_secrets and any(isinstance(text, str) and _AVALA_KEY.search(text) for text in texts):
+            raise UnfitError("holds what looks like an Avala key", "a key in credential.value alone")
         return value
