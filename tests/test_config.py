@@ -615,3 +615,34 @@ def test_a_secret_in_the_wrong_place_is_not_repeated(
     told = "\n".join(refusals())
     assert f"AVALA_PROXY_{variable}" in told
     assert "hunter2" not in told
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ('[upstream]\nbase_url = "https://api.example/avk_0123456789"', "upstream.base_url"),
+        ('[upstream]\nbase_url = "https://AVK_0123456789.example"', "upstream.base_url"),
+        ('[upstream]\ncredential_headers = ["X", "avk_0123456789"]', "upstream.credential_headers"),
+        ('[redis]\nusername = "avk_0123456789"', "redis.username"),
+        ('[[clients]]\nname = "avk_0123456789"\ntoken = "hunter2-hunter2-hunter2"', "clients[0].name"),
+    ],
+)
+def test_a_key_among_names_and_urls_which_are_shown_is_refused(file: Path, text: str, where: str) -> None:
+    assert refusal(file, text) == (
+        f"{where} in FILE holds what looks like an Avala key; allowed: a key in credential.value alone"
+    )
+
+
+def test_a_file_may_be_named_after_the_key_that_it_holds(tmp_path: Path) -> None:
+    key = tmp_path / "avk_of_the_team"
+    key.write_text("avk_0123456789")
+    assert load(None, {"credential": {"file": str(key)}}).holds_key
+
+
+def test_a_secret_that_is_written_in_a_wrong_place_too_is_masked_there(file: Path) -> None:
+    token = "hunter2-hunter2-hunter2"
+    text = f'[[clients]]\nname = "ci"\ntoken = "{token}"\n[log]\nlevel = "{token}"\n[{token}]\n'
+    file.write_text(text)
+    said = "\n".join(refusals(file)).replace(str(file), "FILE")
+    assert "hunter2" not in said
+    assert 'log.level in FILE is "********"; allowed: "debug", "info", "warning" or "error"' in said

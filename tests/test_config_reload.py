@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from proxy.config import ConfigError, Settings
-from proxy.config_reload import taken_over
+from proxy.config_reload import changes, taken_over
 
 KEY = {"value": "hunter2-hunter2-hunter2"}
 CLIENTS = [{"name": "ci", "token": "hunter2-hunter2-hunter2"}]
@@ -145,3 +145,10 @@ def test_settings_that_are_refused_leave_those_that_run_as_they_were() -> None:
     before = public.model_copy(deep=True)
     refusal(public, settings(credential=KEY, retry={"max_retries": 7}))
     assert public == before
+
+
+def test_what_changed_is_named_and_no_value_is_told() -> None:
+    before = settings(clients=CLIENTS)
+    now = settings(clients=(), retry={"max_retries": 7}, credential=KEY, log={"level": "debug"})
+    assert changes(before, now) == ["credential.value", "clients", "retry.max_retries", "log.level"]
+    assert changes(now, now) == []

@@ -6,7 +6,7 @@ import pytest
 
 from proxy.config import Limit, Match, Retry
 from proxy.errors import UpstreamFailed
-from proxy.events import ForeignSeen, LimitMoved, LimitPaused
+from proxy.events import ForeignSeen, LimitMoved, LimitPaused, LimitResumed
 from proxy.messages import Bytes, Headers, Response
 from proxy.virtual import run_virtual
 from tests.fakes import STANDARD, UPLOADS, BrokenBody, headers, request, response
@@ -97,3 +97,19 @@ def test_refused_uploads_lower_how_many_go_at_once_and_leave_the_minute_alone() 
 
     run_virtual(main())
     assert journey.seen(LimitPaused) == [LimitPaused("uploads", 1.0, "team")]
+
+
+def test_of_many_that_are_refused_at_once_one_begins_the_pause_and_its_end_is_told_once() -> None:
+    wide = Limit(name="standard", requests=200, per=1.0)
+    journey = Journey([response(429, retry_after="4")] * 100, [wide], retry=Retry(max_retries=0))
+    journey.upstream.work = lambda: 0.5
+
+    async def main() -> None:
+        await asyncio.gather(*(journey.go(request(ticket=number)) for number in range(100)))
+        await asyncio.gather(*(journey.go(request(ticket=number)) for number in range(3)))
+
+    run_virtual(main())
+    paused = [event for event in journey.events if isinstance(event, LimitPaused)]
+    assert len(paused) == 100
+    assert [event for event in paused if event.anew] == [LimitPaused("standard", 4.0, "team")]
+    assert journey.seen(LimitResumed) == [LimitResumed("standard", "team")]

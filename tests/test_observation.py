@@ -13,7 +13,7 @@ from proxy.account import Account
 from proxy.coalescing import Coalescing as Together
 from proxy.config import DOCUMENTED_LIMITS, Breaker, Coalescing, Limit, Pace, Queue, Retry
 from proxy.errors import ErrorClass, Refusal, UpstreamError
-from proxy.events import Event, Events, Observed
+from proxy.events import Event, Events, LimitPaused, Observed
 from proxy.forwarder import Forwarder
 from proxy.messages import Request, Response
 from proxy.observation import Observation
@@ -384,8 +384,10 @@ class Observing:
 
     script: list[Response | UpstreamError]
     limits: Sequence[Limit] = (ONE,)
+    retry: Retry = field(default_factory=lambda: Retry(jitter=0.0))
 
     def __post_init__(self) -> None:
+        self.events: list[Event] = []
         self.watch = Watch(Gate(self.limits))
         self.upstream = ThrottledUpstream(script=self.script)
         off = Coalescing(enabled=False)  # as `App` does it
@@ -395,11 +397,11 @@ class Observing:
             self.watch.gate.table,
             Groups(Breaker(), Retry()),
             Together(Alike(off, forwarded=False), off.gather, self.watch.gate.clock),
-            retry=Retry(jitter=0.0),
+            retry=self.retry,
             replay=1000,
             clock=self.watch.gate.clock,
             chance=lambda: 0.0,
-            events=Events(),
+            events=Events(self.events.append),
         )
 
     @asynccontextmanager
@@ -514,3 +516,16 @@ def test_a_client_that_leaves_in_the_moment_in_which_it_came_leaves_no_ghost_beh
             await watch.observation.close()
 
     run_virtual(main())
+
+
+def test_while_nothing_is_held_a_pause_that_there_would_have_been_is_told_once() -> None:
+    observing = Observing([response(429, retry_after="20")] * 3, retry=Retry(max_retries=0))
+
+    async def main() -> None:
+        for ticket in range(3):
+            await observing.ask(ticket)
+        await observing.watch.observation.close()
+
+    run_virtual(main())
+    told = [event.anew for event in observing.events if isinstance(event, LimitPaused)]
+    assert told == [True, False, False]

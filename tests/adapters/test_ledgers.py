@@ -245,6 +245,29 @@ def test_a_refusal_pauses_the_lane_and_costs_no_slot(run: Callable[..., None]) -
     run(test)
 
 
+def test_a_pause_begins_once_and_is_over_when_one_that_began_after_it_is_not_refused(
+    run: Callable[..., None],
+) -> None:
+    async def test(ledger: Ledger) -> None:
+        refused = News(refused=PLAIN[0], pause=1.0, longest=60.0)
+        first, second, third = [await sent(ledger, PLAIN) for _ in range(3)]
+        await asyncio.sleep(0.1)
+        assert (await ledger.settle(first, refused)).anew
+        assert not (await ledger.settle(second, refused)).anew
+        assert (await ledger.settle(third, NOTHING)).resumed == ()
+        probe, _ = await patient(ledger, PLAIN, at_most=3.0)
+        ledger.began(probe)
+        ledger.sent(probe)
+        assert (await ledger.settle(probe, refused)).anew
+        probe, _ = await patient(ledger, PLAIN, at_most=6.0)
+        ledger.began(probe)
+        ledger.sent(probe)
+        assert (await ledger.settle(probe, NOTHING)).resumed == PLAIN
+        assert (await ledger.settle(await sent(ledger, PLAIN), NOTHING)).resumed == ()
+
+    run(test)
+
+
 def test_what_the_api_says_moves_the_size(run: Callable[..., None]) -> None:
     async def test(ledger: Ledger) -> None:
         grant = await sent(ledger, PLAIN)

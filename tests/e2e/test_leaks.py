@@ -55,13 +55,12 @@ async def try_in_heads(place: Place, secret: str) -> None:
         await place.send(head(**given))
     for method in (secret, f"GET{secret}", "TRACE", "CONNECT"):
         await place.refuse(head(method=method))
-    assert len(place.upstream.requests) > 25 or "lab" in repr(place.app._front._reception._access)
-    assert place.log.getvalue().count("bad_request") > 50
 
 
 @pytest.mark.parametrize("secret", [CLIENTS_KEY, JWT])
 async def test_what_clients_send_in_a_head_is_in_nothing_that_is_said(place: Place, secret: str) -> None:
     await try_in_heads(place, secret)
+    assert len(place.upstream.requests) > 25
     check((await place.everything()).casefold(), MARK.casefold())
 
 
@@ -70,6 +69,7 @@ async def test_what_the_proxy_knows_is_in_nothing_that_is_said(guarded: Place, s
     await try_in_heads(guarded, secret)
     for given in fields(secret):
         await guarded.send(head(**({"Avala_Proxy_Token": TOKEN} | given)))
+    assert len(guarded.upstream.requests) > 25
     check(await guarded.everything())
 
 

@@ -149,3 +149,17 @@ def test_what_it_remembers_of_paths_is_bounded(table: RouteTable) -> None:
     for number in range(5000):
         table.label(f"/api/v1/tasks/{number}/")
     assert table._cached.cache_info().currsize <= 2048
+
+
+def test_no_route_is_learned_with_a_secret_in_it() -> None:
+    asked: list[str] = []
+
+    def is_secret(template: str) -> bool:
+        asked.append(template)
+        return "hunter" in template
+
+    table = RouteTable(10, is_secret=is_secret)
+    for path in ("/hunter/", "/hunter/", "/plain/", "/plain/", "/api/v1/tasks/"):
+        table.answered(path, 200)
+    assert [table.label(path) for path in ("/hunter/", "/plain/")] == [OTHER, "/plain/"]
+    assert asked == ["/hunter/", "/hunter/", "/plain/"]
