@@ -113,6 +113,17 @@ def test_a_value_that_is_known_is_cut_in_every_form_and_for_ever() -> None:
     assert repr(redaction) == "<Redaction of 2 known values>"
 
 
+def test_a_value_with_signs_that_json_has_letters_for_is_cut_too() -> None:
+    redaction = knowing("two\tparts\nof it")
+    assert redaction(json.dumps({"detail": "a two\tparts\nof it b"})) == r'{"detail": "a \u2026 b"}'
+    assert redaction(r"a two\tparts\nof it b") == "a … b"
+
+
+@pytest.mark.parametrize("text", ["{token=abc", '{"a": "token=abc', "{" * 100_000 + " token=abc"])
+def test_what_begins_like_json_and_is_none_is_text(text: str) -> None:
+    assert redact(text).endswith("token=…")
+
+
 def test_of_two_values_the_longer_is_cut_whole() -> None:
     assert knowing("secret-of", "secret-of-all")("a secret-of-all b") == "a … b"
 
