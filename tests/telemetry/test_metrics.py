@@ -22,7 +22,7 @@ from proxy.events import (
     LifecycleChanged,
     LimitPaused,
     Rejected,
-    RetryScheduled,
+    Retried,
     RetryStopped,
 )
 from proxy.state import BreakerState, LimitState, State
@@ -149,7 +149,7 @@ def test_a_configuration_that_was_bad_is_shown_until_one_is_good(metrics: Metric
 
 
 def test_retries_waits_and_pauses_are_counted(metrics: Metrics) -> None:
-    metrics(RetryScheduled(ROUTE, ErrorClass.UNAVAILABLE, 1.0))
+    metrics(Retried(ROUTE, ErrorClass.UNAVAILABLE))
     metrics(RetryStopped(ROUTE, ErrorClass.UNAVAILABLE, "deadline"))
     metrics(Admitted(ROUTE, "inference", 42.0))
     metrics(LimitPaused("standard", 12.0))
