@@ -14,6 +14,8 @@ OTHER = "other"
 
 _LEARNED = 200
 """Routes that may be learned; how many of all have series of their own is the metrics page's matter."""
+LONGEST_LEARNED = 96
+"""Characters of a route that is learned (the longest of the SDKs has 75): it stands in each of its series."""
 _LONGEST_PATH = 1024
 _DEEPEST = 16
 _CACHED_PATHS = 2048
@@ -201,7 +203,7 @@ class RouteTable:
         """Learn the route of a path that was answered with success, while there is room."""
         if 200 <= status < 300 and len(self._learned) < self._bound:
             template = self.template(path)
-            if template != OTHER and template not in self._known:
+            if template not in self._known and template != OTHER and len(template) <= LONGEST_LEARNED:
                 self._learned.add(template)
 
     def _template(self, path: str) -> str:
