@@ -65,6 +65,7 @@ UPSTREAM = {
     "gateway_timeout",
     "upstream_error",
 }
+UNUSUAL = {"client_error", "upstream_error"}
 NETWORK = {"read_timeout", "connection_terminated", "response_incomplete"}
 UNCONNECTED = {"dns_error", "connection_refused", "connection_timeout", "tls_error"}
 OWN = {
@@ -80,6 +81,10 @@ OWN = {
     "client_disconnected",
     "internal_error",
 }
+
+OPEN = [{"name": "standard", "requests": 100_000, "per": 60.0}]
+"""Limits that no test meets."""
+RETRY = {"max_retries": 2, "base": 0.01, "jitter": 0.0, "budget": 100.0}
 
 Sums = Counter[str]
 
