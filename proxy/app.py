@@ -31,6 +31,7 @@ from proxy.assembly import (
     replica,
     secret,
     shared_secret,
+    tracing,
 )
 from proxy.clock import LoopClock
 from proxy.config_places import parse_place
@@ -68,13 +69,15 @@ class App:
     def __init__(self, settings: config.Settings, *, log_stream: TextIO | None = None) -> None:
         self.settings = settings
         self._clock = LoopClock()
-        self._metrics = Metrics(settings, version=proxy.__version__)
+        self._tracing = tracing(settings, self._clock, version=proxy.__version__)
+        self._metrics = Metrics(settings, version=proxy.__version__, trace=self._tracing.trace_id)
         self._log_stream = log_stream or sys.stderr or io.StringIO()
         self._logger = configure(settings.log, stream=self._log_stream)
-        self._logs = Logs(self._logger)
+        self._logs = Logs(self._logger, trace=self._tracing.trace_id)
         self._recent = RecentEvents(self._clock)
         self._pulse = Pulse(self._second_over)
-        self._events = Events(self._metrics, self._recent, self._logs)
+        # Tracing comes last: until a request's end has been told, the others ask for its trace.
+        self._events = Events(self._metrics, self._recent, self._logs, *self._tracing.listeners)
         self._traffic = Traffic()
         self._doors: list[Sockets] = []
         self._hurry = asyncio.Event()
@@ -93,6 +96,7 @@ class App:
             await self._replica.start()
         admin, listen = self._admin, self.settings.listen
         try:
+            self._trace()
             urls = await self._listen(
                 Listener(self._handle, self._refuse, listen), listen.addresses, "--listen", tls
             )
@@ -110,6 +114,12 @@ class App:
         if self.settings.queue.observe:
             said = "Nothing is held back (queue.observe): the API's limits can be exceeded."
             self._events(LifecycleChanged("observing", said))
+
+    def _trace(self) -> None:
+        try:
+            self._tracing.start(self._events)
+        except ValueError as error:  # of variables, which are no settings of ours
+            raise StartError(f"Traces cannot be sent, by the environment (OTEL_…): {error}") from error
 
     def read_files(self) -> None:
         """Read certificates, keys and tokens; raises `StartError`."""
@@ -161,11 +171,14 @@ class App:
             RouteTable(),
             self._traffic,
             hashed_with,
+            self._tracing,
         )
         self._front = self._assembly.front(settings, self._upstream)
         self._admin = Admin(
             render_metrics=self._metrics.render,
             state=self.state,
+            callers=self._admission.callers,
+            recent=self._recent.now,
             ready=self._readiness.now,
             force=lambda group, opened: self._guard.force(group, opened=opened),
             token=self._admin_token(),
@@ -355,6 +368,7 @@ class App:
 
     async def _close(self) -> None:
         self._pulse.stop()
+        self._admin.close()
         for doors in self._doors:
             await doors.close()
         await self._readiness.close()
@@ -366,4 +380,5 @@ class App:
             await self._replica.close()
         if self._keeper is not None:
             await self._keeper.close()
+        await self._tracing.close()
         self._restore_stdlib()

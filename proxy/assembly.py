@@ -38,10 +38,12 @@ from proxy.policy.limits import LimitTable
 from proxy.policy.routes import RouteTable
 from proxy.policy.wire import RequestRules
 from proxy.reception import Reception
+from proxy.telemetry.untraced import Tracing, Untraced
 from proxy.traffic import Traffic
 
 if TYPE_CHECKING:
     from proxy.adapters.replica import Replica
+    from proxy.adapters.store_check import Pulse
 
 
 class StartError(Exception):
@@ -59,13 +61,14 @@ class Assembly:
     routes: RouteTable
     traffic: Traffic
     secret: bytes
+    tracing: Tracing
     tickets: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
 
     def front(self, settings: config.Settings, upstream: Upstream) -> Front:
         """Make who answers clients. Raises `StartError`."""
         forwarder = Forwarder(
             self.admission,
-            upstream,
+            self.tracing.around(upstream, settings.upstream.base_url),
             LimitTable(settings.limits),
             self.groups,
             self._coalescing(settings),
@@ -170,6 +173,14 @@ async def examine_store(redis: config.Redis, clock: Clock, events: Events) -> No
         raise StartError("\n".join(wrong))
 
 
+async def measure_store(redis: config.Redis, clock: Clock, events: Events) -> "Pulse | None":
+    """Tell how a store answers that does what is needed. Raises `StartError`."""
+    _client_is_there()
+    from proxy.adapters.store_check import measure
+
+    return await measure(redis, password=store_password(redis, clock, events), clock=clock)
+
+
 def replica(
     settings: config.Settings, limits: LimitTable, clock: Clock, events: Events, *, probe: bool
 ) -> "Replica":
@@ -188,6 +199,20 @@ def replica(
         changed=lambda up, detail: events(LedgerChanged(up, detail)),
         failed=lambda reason: events(LedgerFailed(reason)),
     )
+
+
+def tracing(settings: config.Settings, clock: Clock, *, version: str) -> Tracing:
+    """Make who sees what happens to requests, if anybody is to. Raises `StartError`."""
+    if not settings.tracing.enabled:
+        return Untraced()
+    try:
+        from proxy.telemetry.collector import Collector
+        from proxy.telemetry.tracing import Tracing
+    except ModuleNotFoundError as error:
+        raise StartError(
+            "tracing.enabled needs OpenTelemetry: install avala-proxy with its extra, avala-proxy[otel]."
+        ) from error
+    return Tracing(Collector(settings.tracing, version=version), settings.listen, clock)
 
 
 def remembered(

@@ -1,14 +1,16 @@
 """The commands: parse, call, print. No logic."""
 
 import asyncio
+import os
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 
 import proxy
+from proxy.cli_options import CONFIG, fail, given, overrides, settings_options
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -17,56 +19,8 @@ def main() -> None:
     """Put limits, a queue, retries and metrics in front of the Avala API."""
 
 
-def _fail(message: str, code: int = 1) -> NoReturn:
-    click.echo(message, err=True)
-    sys.exit(code)
-
-
-_CONFIG = click.option(
-    "--config", "path", type=click.Path(path_type=Path), help="TOML file; see config/avala.toml."
-)
-_LISTEN = click.option(
-    "--listen",
-    multiple=True,
-    metavar="ADDRESS",
-    help="Where clients connect: HOST:PORT, https://HOST:PORT or unix:/path; several times for several."
-    "  [default: 127.0.0.1:8080]",
-)
-_ADMIN = click.option(
-    "--admin-listen", metavar="HOST:PORT", help="Metrics and status.  [default: 127.0.0.1:9464]"
-)
-_TLS_CERTIFICATE = click.option(
-    "--tls-certificate", "certificate", metavar="FILE", help="PEM certificate for https:// addresses."
-)
-_TLS_KEY = click.option("--tls-key", "key", metavar="FILE", help="PEM file of its private key.")
-_UPSTREAM = click.option("--upstream", metavar="URL", help="The API.  [default: https://api.avala.ai]")
-
-
-def _overrides(
-    listen: tuple[str, ...],
-    admin_listen: str | None,
-    certificate: str | None,
-    key: str | None,
-    upstream: str | None,
-) -> dict[str, Any]:
-    tls = _given(certificate=certificate, key=key)
-    return _given(
-        listen=_given(addresses=list(listen), admin_address=admin_listen, tls=tls),
-        upstream=_given(base_url=upstream),
-    )
-
-
-def _given(**options: Any) -> dict[str, Any]:
-    return {name: value for name, value in options.items() if value not in (None, [], {})}
-
-
 @main.command()
-@_CONFIG
-@_LISTEN
-@_ADMIN
-@_TLS_CERTIFICATE
-@_TLS_KEY
-@_UPSTREAM
+@settings_options
 @click.option("--observe", is_flag=True, help="Hold nothing back, and tell what would have waited.")
 def serve(path: Path | None, observe: bool, **options: Any) -> None:
     """Run the proxy until SIGTERM or Ctrl-C; SIGHUP reads the configuration again."""
@@ -76,21 +30,16 @@ def serve(path: Path | None, observe: bool, **options: Any) -> None:
     from proxy.process import serve
 
     try:
-        overrides = _overrides(**options) | _given(queue=_given(observe=observe or None))
-        asyncio.run(serve(lambda: load(path, overrides)))
+        said = overrides(**options) | given(queue=given(observe=observe or None))
+        asyncio.run(serve(lambda: load(path, said)))
     except ConfigError as error:
-        _fail(str(error), 2)
+        fail(str(error), 2)
     except StartError as error:
-        _fail(str(error))
+        fail(str(error))
 
 
 @main.command()
-@_CONFIG
-@_LISTEN
-@_ADMIN
-@_TLS_CERTIFICATE
-@_TLS_KEY
-@_UPSTREAM
+@settings_options
 def check(path: Path | None, **options: Any) -> None:
     """Validate a configuration, the files that it names and the shared store; print it, secrets masked."""
     from proxy.assembly import StartError
@@ -99,16 +48,54 @@ def check(path: Path | None, **options: Any) -> None:
     from proxy.process import verify
 
     try:
-        settings = load(path, _overrides(**options))
+        settings = load(path, overrides(**options))
         asyncio.run(verify(settings))
     except (ConfigError, StartError) as error:
-        _fail(str(error), 2)
+        fail(str(error), 2)
     click.echo(effective(settings), nl=False)
     click.echo("The configuration is valid.", err=True)
 
 
 @main.command()
-@_CONFIG
+@settings_options
+@click.option("--spend", is_flag=True, help="Try the key too: ONE real request, which the API counts.")
+@click.option("--json", "machine", is_flag=True, help="A list of {check, result, detail, advice}.")
+def doctor(path: Path | None, spend: bool, machine: bool, **options: Any) -> None:
+    r"""Look for what is wrong on this machine and on the way to the API, and say what to do about it.
+
+    It goes by the options and the environment that `serve` would, and judges what that would do. Each check
+    is a line: ok, warning, FAIL or skipped; and below it what to do.
+
+    \b
+    configuration                  is it valid, and where does it come from
+    secret files, state file,      can they be read or written, and by whom else;
+    body directory, certificate    how much room there is, and until when it is good
+    open files                     does the system allow enough of them
+    listen, admin                  is each place free; a proxy that runs there is fine, and not disturbed
+    dns, tcp, tls                  the way to the API, step by step
+    clock                          does this machine's differ from the API's
+    store                          can a budget be shared through it, and how near is it
+    key                            does the API take it: with --spend
+
+    Nothing of the API's budget is spent without --spend. The key is then that which the proxy holds
+    (credential), or else AVALA_API_KEY.
+
+    Ends with 0 if nothing FAILs, else with 1.
+    """
+    from proxy.doctor import examination, report
+
+    told = report.teller(sys.stdout, os.environ, quiet=machine)
+    try:
+        examining = examination.examine(path, overrides(**options), spending=spend, told=told)
+        findings = asyncio.run(examining)
+    except KeyboardInterrupt:
+        fail("\nInterrupted.", 130)
+    click.echo(report.as_json(findings) if machine else report.summary(findings))
+    sys.exit(int(report.any_fails(findings)))
+
+
+@main.command()
+@CONFIG
 @click.argument("kinds", nargs=-1, metavar="[KIND]...")
 @click.option(
     "--callers",
@@ -136,7 +123,7 @@ def plan(path: Path | None, kinds: tuple[str, ...], callers: int, latency: float
         settings = load(path)
         parsed = [parse_kind(kind) for kind in kinds or ("300",)]
     except (ConfigError, ValueError) as error:
-        _fail(str(error), 2)
+        fail(str(error), 2)
     planned = rehearse(settings, parsed, callers=callers, latency=latency, at_once=at_once)
     click.echo(report(planned, settings, callers=callers, latency=latency, at_once=at_once))
 
@@ -170,7 +157,7 @@ def cert(names: tuple[str, ...], directory: Path, days: int, force: bool) -> Non
     try:
         click.echo(advice(make(directory, names, days=days, force=force, now=datetime.now(UTC))))
     except CannotMake as error:
-        _fail(str(error))
+        fail(str(error))
 
 
 @main.command()
@@ -216,15 +203,13 @@ def sandbox(
             seed=seed,
         )
     except ValueError as error:
-        _fail(str(error), 2)
+        fail(str(error), 2)
     from proxy.demo import run_sandbox
 
     try:
         asyncio.run(run_sandbox(settings, host, port))
     except OSError as error:
-        _fail(
-            f"Cannot listen on {listen}: {error.strerror}. Choose another address, with --listen HOST:PORT."
-        )
+        fail(f"Cannot listen on {listen}: {error.strerror}. Choose another address, with --listen HOST:PORT.")
 
 
 @main.command()
@@ -244,6 +229,31 @@ def demo(once: bool, requests: int, callers: int) -> None:
 
     try:
         if not asyncio.run(run(requests=requests, callers=callers, once=once)):
-            _fail("\nInterrupted.", 130)
+            fail("\nInterrupted.", 130)
     except StartError as error:
-        _fail(str(error))
+        fail(str(error))
+
+
+@main.command()
+@CONFIG
+@click.option(
+    "--admin",
+    metavar="URL",
+    help="The proxy's admin listener; HOST:PORT will do.  [default: http://127.0.0.1:9464]",
+)
+@click.option("--once", is_flag=True, help="Print one frame as plain text, and end.")
+def top(path: Path | None, admin: str | None, once: bool) -> None:
+    """Watch a proxy at work: budgets, queue and errors, as they change.  Leave with q."""
+    from proxy.config_report import ConfigError
+    from proxy.top.feed import Trouble
+    from proxy.top.run import run
+    from proxy.top.where import find
+
+    try:
+        url = find(admin, path)
+    except (ConfigError, ValueError) as error:
+        fail(str(error), 2)
+    try:
+        asyncio.run(run(url, once=once))
+    except Trouble as trouble:
+        fail(str(trouble))

@@ -119,6 +119,19 @@ class Metrics(Part):
     """Seconds after which the series of a route that nobody asks for are dropped."""
 
 
+class Tracing(Part):
+    """Traces, which OpenTelemetry's extra sends: a span for each request, wait and attempt."""
+
+    enabled: bool = False
+    """Whether there are any."""
+    endpoint: BaseUrl | None = None
+    """The URL that spans are sent to; what OTEL_EXPORTER_OTLP_TRACES_ENDPOINT and its like say if absent."""
+    sample: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """Share of the traces begun here that is kept; what a client has begun is kept if the client keeps it."""
+    service_name: Annotated[str, Field(min_length=1)] | None = None
+    """What the proxy is called in traces; OTEL_SERVICE_NAME, or else avala-proxy, if absent."""
+
+
 class Settings(BaseSettings):
     """The whole configuration."""
 
@@ -147,6 +160,7 @@ class Settings(BaseSettings):
     redis: Redis = Redis()
     log: Log = Log()
     metrics: Metrics = Metrics()
+    tracing: Tracing = Tracing()
 
     @model_validator(mode="after")
     def _no_loop(self) -> Self:

@@ -1,7 +1,7 @@
 """Which settings are taken over while the proxy runs, and which only by a new start.
 
-What is bound to sockets, files and connections that stay open, or to the shape of the metrics page, stays as
-it was.
+What is bound to sockets, files and connections that stay open, or to the shape of the metrics page and of
+traces, stays as it was.
 """
 
 from pydantic import ValidationError
@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from proxy.config import Settings
 from proxy.config_report import ConfigError, problems
 
-_FIXED = ("listen", "metrics", "redis", "state")
+_FIXED = ("listen", "metrics", "redis", "state", "tracing")
 
 
 def taken_over(now: Settings, wanted: Settings) -> tuple[Settings, list[str]]:

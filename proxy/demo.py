@@ -68,7 +68,10 @@ async def run(*, requests: int, callers: int, once: bool) -> bool:
             await app.start()
             try:
                 print(f"A pretend Avala API is at {upstream}, its minutes shortened to {60 / _SPEED:g} s,")
-                print(f"failing now and then on purpose. The proxy is at {app.url}.")
+                print(f"failing now and then on purpose. The proxy is at {app.url};")
+                print(
+                    f"watch it in a browser at {app.admin_url}, or by avala-proxy top --admin {app.admin_url}"
+                )
                 print(f"{callers} clients send {requests} requests, all at once:", flush=True)
                 burst = Burst(app.url, callers=callers, requests=requests)
                 seconds = await _unless_signalled(burst.run())
@@ -220,7 +223,7 @@ def _next_steps(app: App, upstream: str, log: str) -> str:
             f"  curl -H 'X-Avala-Api-Key: {_KEY}' {app.url}/api/v1/datasets/",
             f"  curl -H 'X-Avala-Api-Key: {_KEY}' -H 'X-Sandbox-Fault: 503;times=2' -H 'X-Sandbox-Key: 1' \\",
             f"       {app.url}/api/v1/users/me/          (fails twice, then works: the proxy retries)",
-            f"  {app.admin_url}/metrics   {app.admin_url}/status",
+            f"  {app.admin_url}/   {app.admin_url}/metrics   {app.admin_url}/status",
             f"  {upstream}/_sandbox/ledger           (what the API really did)",
             f"  {log}   (one line a request)",
         ]

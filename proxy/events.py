@@ -7,10 +7,19 @@ and never reaches a request.
 import sys
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextvars import Context
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from proxy.errors import ErrorClass, Fault
+from proxy.messages import Request
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeBegan:
+    """A client asks for something: its head is here, nothing of it was checked, and it has no route yet."""
+
+    request: Request = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +48,13 @@ class Observed:
 
 @dataclass(frozen=True, slots=True)
 class Coalesced:
-    """A request got the answer of another one that asked for the same; it was no attempt of its own."""
+    """A request got the answer of another one that asked for the same; it was no attempt of its own.
+
+    `context` is the one in which the exchange that they share is carried.
+    """
 
     route: str
+    context: Context | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +199,8 @@ class LifecycleChanged:
 
     Or there is trouble with what it needs: `upstream_unreachable`, `few_open_files`; or with a file that it
     watches, which is told when it is over, too: `certificate_unusable`, `certificate_reloaded`,
-    `credential_unreadable`, `credential_reloaded`.
+    `credential_unreadable`, `credential_reloaded`; or with the collector of
+    traces: `traces_lost`, `traces_sent`.
     """
 
     state: str
@@ -215,7 +229,8 @@ class LedgerFailed:
 
 
 Event = (
-    Admitted
+    ExchangeBegan
+    | Admitted
     | InterimSent
     | Observed
     | Coalesced

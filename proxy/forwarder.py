@@ -128,7 +128,7 @@ class Forwarder:
                 async with party.answer(account) as answer:
                     answered = True
                     if account.coalesced:
-                        self._events(Coalesced(request.route))
+                        self._events(Coalesced(request.route, party.context))
                     yield answer
 
     @asynccontextmanager

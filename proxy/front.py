@@ -30,7 +30,7 @@ from proxy.errors import (
     UpstreamError,
     UpstreamFailed,
 )
-from proxy.events import Crashed, Events, ExchangeEnded, Failed, Rejected
+from proxy.events import Crashed, Events, ExchangeBegan, ExchangeEnded, Failed, Rejected
 from proxy.forwarder import Forwarder
 from proxy.links import Localiser
 from proxy.messages import Request, Response
@@ -82,6 +82,7 @@ class Front:
     def refuse(self, http: web.BaseRequest, refusal: Refusal) -> web.StreamResponse:
         """Answer what is refused before it became a request."""
         request, account = self._reception.nothing(http), Account()
+        self._events(ExchangeBegan(request))
         answer = self._refusal(request, refusal, account)
         self._record(request, account, answer.status)
         return answer
@@ -89,6 +90,7 @@ class Front:
     async def _handle(self, http: web.BaseRequest) -> web.StreamResponse:
         account, spool = Account(), self._reception.new_spool()
         request = self._reception.begin(http)
+        self._events(ExchangeBegan(request))
         status: int | None = None
         answer: web.StreamResponse | None = None
         try:

@@ -8,6 +8,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextvars import Context, copy_context
 from dataclasses import replace
 from typing import Protocol
 
@@ -32,7 +33,7 @@ class Ending(Protocol):
 class Party:
     """Those who share an exchange, which goes on for as long as one of them wants it.
 
-    `deadline` is the earliest of theirs, so that nobody is held past its own.
+    `deadline` is the earliest of theirs, so that nobody is held past its own. `context` is that of who leads.
     """
 
     def __init__(self, deadline: float, limit: str) -> None:
@@ -40,6 +41,7 @@ class Party:
         self.limit = limit
         self.would_wait: float | None = None
         self.account = Account()
+        self.context: Context | None = None
         self._head: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
         self._head.add_done_callback(_seen)
         self._task: asyncio.Task[None] | None = None
@@ -51,7 +53,8 @@ class Party:
     def lead(self, turn: Ending, carried: AbstractAsyncContextManager[Response]) -> None:
         """Begin the exchange; it pays to this party's account."""
         self._turn = turn
-        self._task = asyncio.get_running_loop().create_task(self._carry(carried))
+        self.context = copy_context()
+        self._task = asyncio.get_running_loop().create_task(self._carry(carried), context=self.context)
 
     def abandon(self) -> None:
         """Send those who went along back, unless the exchange has begun."""

@@ -11,10 +11,15 @@ from proxy import config
 from proxy.app import App
 
 
-def _allow_open_files(settings: config.Settings) -> str | None:
-    """Raise this process's own limit on open files, which shells set to 1024; say if it is not enough."""
+def open_files(settings: config.Settings) -> int:
+    """Return how many files the proxy may have open at the most, connections included."""
     upward = 2 * settings.upstream.max_connections
-    wanted = settings.listen.max_connections + upward + settings.queue.size + 64
+    return settings.listen.max_connections + upward + settings.queue.size + 64
+
+
+def allow_open_files(settings: config.Settings) -> str | None:
+    """Raise this process's own limit on open files, which shells set to 1024; say if it is not enough."""
+    wanted = open_files(settings)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= wanted:
         return None
@@ -41,7 +46,7 @@ async def serve(load: Callable[[], config.Settings]) -> None:
     Raises `StartError`, and what `load` raises the first time.
     """
     settings = load()
-    shortage = _allow_open_files(settings)
+    shortage = allow_open_files(settings)
     app = App(settings)
     await app.start()
     if shortage is not None:

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from proxy.errors import ErrorClass, Fault
 
+LATELY = 30
+"""Seconds for which an error is one of now."""
+
 
 @dataclass(frozen=True, slots=True)
 class Example:
@@ -25,11 +28,12 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class ErrorCount:
-    """How often a class occurred since the start, and its last example."""
+    """How often a class occurred since the start and in the last `LATELY` seconds, and its last example."""
 
     error_class: ErrorClass
     fault: Fault
     count: int
+    lately: int
     last: Example
 
 

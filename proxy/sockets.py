@@ -46,7 +46,14 @@ Identity = tuple[int, int, int]
 
 
 class CannotListen(Exception):
-    """A place can't be listened on; the message is the reason, and what to do."""
+    """A place can't be listened on; the message is the reason, and what to do.
+
+    `taken` says that somebody listens there.
+    """
+
+    def __init__(self, reason: str, *, taken: bool = False) -> None:
+        super().__init__(reason)
+        self.taken = taken
 
 
 class Sockets:
@@ -69,7 +76,7 @@ class Sockets:
         try:
             bound = await self._bind(place)
         except OSError as error:
-            raise CannotListen(_reason(error, place)) from error
+            raise _refusal(error, place) from error
         for one in bound:
             await self._serve(one, self._tls if place.scheme == "https" else None)
         return [_url(place, one.getsockname()) for one in bound]
@@ -115,6 +122,26 @@ class Sockets:
                 ssl_shutdown_timeout=_GOODBYE if tls else None,
             )
         )
+
+
+async def try_place(place: Place) -> None:
+    """See whether a place could be listened on now, and leave it as it was. Raises `CannotListen`."""
+    try:
+        if place.scheme == "unix":
+            _try_path(Path(place.path))
+            return
+        for one in await _bind_tcp(place.host, place.port):
+            one.close()
+    except OSError as error:
+        raise _refusal(error, place) from error
+
+
+def _try_path(path: Path) -> None:
+    if not stat.S_ISDIR(path.parent.stat().st_mode):
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    _abandoned(path)
 
 
 async def _bind_tcp(host: str, port: int) -> list[socket.socket]:
@@ -167,21 +194,27 @@ async def _alone_in(directory: Path) -> AsyncIterator[None]:
 
 def _make_way(path: Path) -> None:
     """Remove a socket that nobody answers; raises `CannotListen` at anything else."""
+    if _abandoned(path):
+        path.unlink()
+
+
+def _abandoned(path: Path) -> bool:
+    """Tell whether a socket is there that nobody answers. Anything else but nothing is `CannotListen`."""
     try:
         mode = path.lstat().st_mode
     except FileNotFoundError:
-        return
+        return False
     if not stat.S_ISSOCK(mode):
         raise CannotListen("a file that is no socket is there. Remove it, or choose another path")
     with socket.socket(socket.AF_UNIX) as probe:
         probe.setblocking(False)
         refusal = probe.connect_ex(str(path))
     if refusal == errno.ECONNREFUSED:
-        path.unlink()
-    elif refusal == errno.EACCES:
+        return True
+    if refusal == errno.EACCES:
         raise CannotListen("a socket of another user is there. Remove it, or choose another path")
-    else:  # EAGAIN too: so many wait to be accepted that there is no room
-        raise CannotListen("another program listens there. Stop it, or choose another path")
+    # EAGAIN too: so many wait to be accepted that there is no room
+    raise CannotListen("another program listens there. Stop it, or choose another path", taken=True)
 
 
 def _bind_unix(path: Path, mode: int) -> socket.socket:
@@ -210,6 +243,10 @@ def _url(place: Place, name: tuple[str, int] | str) -> str:
         return f"unix:{name}"
     host, port = name[:2]
     return f"{place.scheme}://[{host}]:{port}" if ":" in host else f"{place.scheme}://{host}:{port}"
+
+
+def _refusal(error: OSError, place: Place) -> CannotListen:
+    return CannotListen(_reason(error, place), taken=error.errno == errno.EADDRINUSE)
 
 
 def _reason(error: OSError, place: Place) -> str:

@@ -63,6 +63,11 @@ class Certificates:
         self.context: ssl.SSLContext = _Latest(ssl.PROTOCOL_TLS_SERVER, self._current)
         """For the server: each connection gets what the files hold when it comes."""
 
+    @property
+    def validity(self) -> tuple[datetime, datetime]:
+        """When the proxy's own certificate begins and ends."""
+        return self._loaded.begins, self._loaded.ends
+
     def _current(self) -> ssl.SSLContext:
         if self._now() >= self._next_look:
             self._next_look = self._now() + _LOOK_EVERY

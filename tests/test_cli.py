@@ -26,7 +26,7 @@ def avala_proxy(*arguments: str) -> tuple[int, str]:
 def test_help_lists_the_commands() -> None:
     code, said = avala_proxy("--help")
     assert code == 0
-    for command in ("serve", "check", "plan", "sandbox", "demo"):
+    for command in ("serve", "check", "doctor", "plan", "sandbox", "demo"):
         assert f"  {command} " in said
 
 
@@ -91,6 +91,12 @@ def test_the_sandbox_says_what_is_wrong_with_its_options(arguments: tuple[str, .
     code, said = avala_proxy("sandbox", *arguments)
     assert code == 2
     assert "Traceback" not in said
+
+
+def test_the_doctor_says_what_is_wrong_with_its_options() -> None:
+    code, said = avala_proxy("doctor", "--no-such-option")
+    assert code == 2
+    assert "No such option" in said
 
 
 async def test_the_demo_shows_the_main_job_and_ends(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from proxy.config_places import Place
 QUEUE = "size, longest_wait, ageing, interim, observe, callers"
 TABLES = (
     "one of upstream, listen, credential, clients, headers, links, limits, queue, coalescing, retry, "
-    "breaker, body, state, redis, log, metrics"
+    "breaker, body, state, redis, log, metrics, tracing"
 )
 
 

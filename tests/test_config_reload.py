@@ -44,6 +44,7 @@ FIXED: dict[str, Any] = {
     "metrics": {"routes": 7},
     "state": {"file": "/var/lib/avala-proxy/state.json"},
     "redis": {"replicas": 2},
+    "tracing": {"enabled": True},
     "queue": {"observe": True},
     "log": {"format": "json"},
 }

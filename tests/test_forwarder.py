@@ -23,11 +23,12 @@ from proxy.events import (
     ForeignSeen,
     LimitMoved,
     LimitPaused,
+    Listener,
     Retried,
     RetryScheduled,
     RetryStopped,
 )
-from proxy.forwarder import Forwarder, Progress
+from proxy.forwarder import Forwarder, Progress, Upstream
 from proxy.messages import Bytes, Headers, Request, Response
 from proxy.pacing import Pacing
 from proxy.policy.alike import Alike
@@ -49,6 +50,8 @@ class Journey:
     coalescing: Coalescing = field(default_factory=lambda: Coalescing(enabled=False))
     breaker: Breaker = field(default_factory=Breaker)
     changes: list[tuple[str, str]] = field(default_factory=list)
+    listeners: Sequence[Listener] = ()
+    around: Callable[[Upstream], Upstream] = lambda upstream: upstream
 
     def __post_init__(self) -> None:
         clock = VirtualClock()
@@ -56,12 +59,13 @@ class Journey:
         self.ledger = LocalLedger(table, clock, transit=1.0, clock_drift=0.0, probe=False)
         self.upstream = ThrottledUpstream(script=list(self.script))
         self.events: list[Event] = []
+        self.tell = Events(self.events.append, *self.listeners)
         self.groups = groups = Groups(self.breaker, self.retry)
         guard = Guard(self.ledger, groups, clock, lambda group, state: self.changes.append((group, state)))
         self.admission = Admission(guard, Pacing(self.limits), self.queue, clock)
         self.forwarder = Forwarder(
             self.admission,
-            self.upstream,
+            self.around(self.upstream),
             table,
             groups,
             Together(Alike(self.coalescing, forwarded=False), self.coalescing.gather, clock),
@@ -69,7 +73,7 @@ class Journey:
             replay=1000,
             clock=clock,
             chance=self.chance,
-            events=Events(self.events.append),
+            events=self.tell,
         )
         self.account = Account()
 

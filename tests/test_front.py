@@ -17,7 +17,7 @@ from proxy.clock import LoopClock
 from proxy.config import Body as BodySettings
 from proxy.config import Listen, Queue, Settings
 from proxy.errors import ErrorClass, Fault, UpstreamError
-from proxy.events import Crashed, Event, Events, ExchangeEnded, Failed, Rejected
+from proxy.events import Crashed, Event, Events, ExchangeBegan, ExchangeEnded, Failed, Rejected
 from proxy.front import Front
 from proxy.links import Localiser
 from proxy.listener import Listener
@@ -173,6 +173,20 @@ async def test_a_request_arrives_as_it_was_sent(client: Client) -> None:
     assert request.deadline - request.arrived == 7.0
     assert request.credential is not None
     assert "avk_1" not in request.credential
+
+
+@pytest.mark.parametrize(
+    ("head", "request_id"), [(b"X-Request-Id: mine", "mine"), (b"no field at all", "made-here")]
+)
+async def test_what_begins_is_told_before_all_else_and_shows_nothing_of_what_was_asked(
+    client: Client, head: bytes, request_id: str
+) -> None:
+    await client.raw(b"GET /?key=avk_1 HTTP/1.1\r\nHost: h\r\nConnection: close\r\n" + head + b"\r\n\r\n")
+    await client.ended()
+    began, *_ = client.events
+    assert isinstance(began, ExchangeBegan)
+    assert began.request.id == request_id
+    assert repr(began) == "ExchangeBegan()"
 
 
 async def test_a_request_without_a_body_or_an_id_gets_none_and_one(client: Client) -> None:

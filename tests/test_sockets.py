@@ -14,7 +14,7 @@ from aiohttp import web
 
 from proxy import config, sockets
 from proxy.config_places import Place, parse_place
-from proxy.sockets import CannotListen, Sockets
+from proxy.sockets import CannotListen, Sockets, try_place
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 Make = Callable[..., Sockets]
@@ -296,3 +296,34 @@ async def test_who_is_connected_stays_when_nobody_is_accepted_any_more_and_leave
     assert await reader.read() == b""
     writer.close()
     await writer.wait_closed()
+
+
+# A place that is only looked at.
+
+
+async def test_a_free_place_is_tried_and_left_as_it_was(make: Make, tmp_path: Path) -> None:
+    (url,) = await make().open(parse_place("127.0.0.1:0"))
+    abandoned(tmp_path / "dead")
+    for place in (parse_place("127.0.0.1:0"), at(tmp_path / "new"), at(tmp_path / "dead")):
+        await try_place(place)
+    assert names(tmp_path) == ["dead"]
+    assert b"200 OK" in await ask(url)
+
+
+async def test_a_place_that_is_taken_is_told_from_one_that_is_of_no_use(make: Make, tmp_path: Path) -> None:
+    doors = make()
+    (url,) = await doors.open(parse_place("127.0.0.1:0"))
+    await doors.open(at(tmp_path / "s"))
+    (tmp_path / "file").touch()
+    for place, taken in (
+        (parse_place(url.removeprefix("http://")), True),
+        (at(tmp_path / "s"), True),
+        (at(tmp_path / "file"), False),
+        (at(tmp_path / "file" / "s"), False),
+        (at(tmp_path / "missing" / "s"), False),
+        (parse_place("192.0.2.1:0"), False),
+    ):
+        with pytest.raises(CannotListen) as refused:
+            await try_place(place)
+        assert refused.value.taken is taken, place
+    assert b"200 OK" in await ask(f"unix:{tmp_path / 's'}")

@@ -339,3 +339,8 @@ def test_serving_does_not_load_what_makes_certificates() -> None:
     source = f"import sys, proxy.app; print({heavy} & {{name.partition('.')[0] for name in sys.modules}})"
     done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
+
+
+def test_from_when_to_when_a_certificate_is_good_is_told(files: Files) -> None:
+    files.put(days=30, begins=-1)
+    assert files.watched().validity == (NOW - timedelta(days=1), NOW + timedelta(days=30))

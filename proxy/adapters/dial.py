@@ -47,7 +47,7 @@ _P = TypeVar("_P", bound=asyncio.Protocol)
 
 
 class Dialer:
-    """Open connections to one origin.
+    """Open connections to one origin; `resolve`, `connect` and `speak` are the steps of `dial`.
 
     `tls` is used if its URL is https; the machine's own authorities are trusted if it is None.
     """
@@ -75,10 +75,10 @@ class Dialer:
                 async with asyncio.timeout_at(deadline):
                     addresses = await self._name.addresses()
             while True:
-                sock = await self._connect(addresses, deadline)
+                sock = await self.connect(addresses, deadline)
                 peer = _peer(sock)
                 try:
-                    return await self._speak(sock, factory)
+                    return await self.speak(sock, factory)
                 except UpstreamError as error:
                     others = [address for address in addresses if address[4] != peer]
                     # One that hung has used its caller's patience up; the repeat begins with another address.
@@ -90,23 +90,30 @@ class Dialer:
             self._name.forget()  # it may have moved, and its old address may be somebody else's by now
             raise
 
-    async def resolve(self) -> None:
+    async def resolve(self) -> Sequence[AddrInfoType]:
         """Look the name up, whatever is remembered; raises `UpstreamError`."""
         with self._told(_NAME):
             async with asyncio.timeout(self._settings.connect_timeout):
-                await self._name.look_up()
+                return await self._name.look_up()
 
     def close(self) -> None:
         """Give up what is under way."""
         self._name.close()
 
-    async def _connect(self, addresses: Sequence[AddrInfoType], deadline: float) -> socket.socket:
+    async def connect(self, addresses: Sequence[AddrInfoType], deadline: float) -> socket.socket:
+        """Connect to the first of these that answers, until a moment of the event loop.
+
+        Raises `UpstreamError`.
+        """
         with self._told(_TCP):
             async with asyncio.timeout_at(deadline):
                 return await start_connection(addresses, happy_eyeballs_delay=_HEAD_START)
 
-    async def _speak(self, sock: socket.socket, factory: Callable[[], _P]) -> _P:
-        """Hand a connected socket to a new protocol, after the TLS handshake if there is to be one."""
+    async def speak(self, sock: socket.socket, factory: Callable[[], _P]) -> _P:
+        """Hand a connected socket to a new protocol, after the TLS handshake if there is to be one.
+
+        Raises `UpstreamError`.
+        """
         loop = asyncio.get_running_loop()
         if self._tls is None:
             return (await loop.create_connection(factory, sock=sock))[1]

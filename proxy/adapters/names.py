@@ -4,13 +4,18 @@ The only place that asks DNS. What is done with an address is `dial.py`.
 """
 
 import asyncio
+import concurrent.futures
 import ipaddress
 import math
 import socket
+import threading
 from collections.abc import Awaitable, Callable, Sequence
 from itertools import count
+from typing import TypeVar
 
 from aiohappyeyeballs import AddrInfoType, addr_to_addr_infos
+
+_T = TypeVar("_T")
 
 Resolver = Callable[[str, int], Awaitable[Sequence[AddrInfoType]]]
 """Finds the addresses of a host and port, as `socket.getaddrinfo` gives them; raises OSError."""
@@ -18,9 +23,29 @@ Resolver = Callable[[str, int], Awaitable[Sequence[AddrInfoType]]]
 
 async def system_resolver(host: str, port: int) -> Sequence[AddrInfoType]:
     """Ask the system: /etc/hosts, then DNS, or whatever it is set up to do."""
-    loop = asyncio.get_running_loop()
     # Only families of which this machine has an address itself: the others can't be reached.
-    return await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
+    return await unattended(
+        lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
+    )
+
+
+async def unattended(ask: Callable[[], _T]) -> _T:
+    """Return what a function that blocks does, from a thread that nobody waits for at the end.
+
+    A name server that is silent holds it for half a minute. asyncio's own threads are waited for, so that
+    the process could end no sooner.
+    """
+    answer: concurrent.futures.Future[_T] = concurrent.futures.Future()
+    answer.set_running_or_notify_cancel()  # who leaves does not cancel it
+
+    def work() -> None:
+        try:
+            answer.set_result(ask())
+        except Exception as error:
+            answer.set_exception(error)
+
+    threading.Thread(target=work, daemon=True).start()
+    return await asyncio.wrap_future(answer)
 
 
 class Name:

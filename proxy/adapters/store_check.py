@@ -1,19 +1,23 @@
-"""What is wrong with the shared store, as `avala-proxy check` asks it: before anything depends on it.
+"""What is wrong with the shared store, as `check` and `doctor` ask it: before anything depends on it.
 
 What the store does not let its user know (INFO, CONFIG) is not held against it.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from proxy.adapters.store_places import Places, Wire, dial, say
 from proxy.adapters.store_trouble import StoreGone, code_of, gone, timed_out
+from proxy.clock import Clock
 from proxy.config_redis import Redis
 
 _OLDEST = (6, 2)
+_TIMES = 3
 _TRIAL = """
 redis.call('ZADD', KEYS[1], redis.call('TIME')[1], 'check')
 redis.call('PEXPIRE', KEYS[1], 1000)
@@ -21,6 +25,14 @@ redis.call('DEL', KEYS[1])
 return 'fine'
 """
 """Needs of the store what the budget's own script does, and leaves nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pulse:
+    """How a store answers: seconds of the quickest round trip, and by how many its clock is ahead of ours."""
+
+    round_trip: float
+    ahead: float
 
 
 async def examine(settings: Redis, *, password: Callable[[], str] | None) -> list[str]:
@@ -31,19 +43,42 @@ async def examine(settings: Redis, *, password: Callable[[], str] | None) -> lis
     places = Places(settings, password)
     found: list[str] = []
     try:
-        async with asyncio.timeout(settings.timeout):
-            wire = places.make(await places.of(_key(settings)))
-            await dial(wire)
-        try:
+        async with _connected(places, settings) as wire:
             async for sentence in _faults(wire, settings, f"The store at {places}"):
                 found.append(sentence)
-        finally:
-            await wire.disconnect(nowait=True)
     except TimeoutError:
         found.append(str(timed_out(str(places), settings.timeout)))
     except (RedisError, OSError, StoreGone) as error:
         found.append(str(gone(error, str(places))))
     return found
+
+
+async def measure(settings: Redis, *, password: Callable[[], str] | None, clock: Clock) -> Pulse | None:
+    """Ask the store for its time, a few times; None if it does not tell."""
+    pulses: list[Pulse] = []
+    try:
+        async with _connected(Places(settings, password), settings) as wire:
+            for _ in range(_TIMES):
+                began = clock.now()
+                async with asyncio.timeout(settings.timeout):
+                    seconds, millionths = await say(wire, "TIME")
+                took = clock.now() - began
+                ahead = int(seconds) + int(millionths) / 1e6 - (clock.wall() - took / 2)
+                pulses.append(Pulse(took, ahead))
+    except (RedisError, OSError, StoreGone):
+        return None
+    return min(pulses, key=lambda pulse: pulse.round_trip)
+
+
+@asynccontextmanager
+async def _connected(places: Places, settings: Redis) -> AsyncIterator[Wire]:
+    async with asyncio.timeout(settings.timeout):
+        wire = places.make(await places.of(_key(settings)))
+        await dial(wire)
+    try:
+        yield wire
+    finally:
+        await wire.disconnect(nowait=True)
 
 
 def _key(settings: Redis) -> str:

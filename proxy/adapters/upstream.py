@@ -150,7 +150,9 @@ class Upstream:
             credential_headers=self._settings.credential_headers,
             forwarded=self._headers.forwarded,
         )
-        line = f"{request.method} {self._prefix}{request.target} HTTP/1.1\r\n".encode("ascii")
+        # `*` is the server as a whole, and below no path (RFC 9112 §3.2.4).
+        target = request.target if request.target == "*" else self._prefix + request.target
+        line = f"{request.method} {target} HTTP/1.1\r\n".encode("ascii")
         return line + b"".join(b"%b: %b\r\n" % field for field in fields) + b"\r\n"
 
     async def _write(

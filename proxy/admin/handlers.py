@@ -1,4 +1,4 @@
-"""What the admin listener answers: metrics, health, readiness, status, the breakers, and an index of them.
+"""What the admin listener answers: a live page, and what is behind it: metrics, health, status, the breakers.
 
 All of it only shows, but for one thing that can be changed: a breaker is opened and closed by hand. Who may
 do what is decided in `visitors`. It knows where its answers come from as functions, not as the metrics, the
@@ -6,46 +6,34 @@ queue or the breakers.
 """
 
 import asyncio
-import json
 import re
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 
 from aiohttp import web
 
+from proxy.admin.answers import as_json, error, finished, not_allowed
+from proxy.admin.overview import Overview
+from proxy.admin.pages import Files
+from proxy.admin.stream import Stream
 from proxy.admin.visitors import Visitor
 from proxy.clock import Clock, LoopClock
 from proxy.errors import Refusal
 from proxy.messages import Headers
-from proxy.relay import Parting
-from proxy.state import BreakerState, State
-
-HEADERS = {
-    "Cache-Control": "no-store",
-    "Content-Security-Policy": "; ".join(
-        f"{what} 'none'" for what in ("default-src", "base-uri", "form-action", "frame-ancestors")
-    ),
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-}
+from proxy.recent import Recent
+from proxy.state import BreakerState, CallerState, State
 
 PAGES = {
+    "/": "a live page for people",
     "/metrics": "every series, for Prometheus",
     "/healthz": "is it alive",
     "/readyz": "should it get traffic",
     "/status": "what it is doing, and its configuration in force",
+    "/events": "the same, every second",
     "/breakers": "the breaker of each group; POST /breakers/{group}/open or …/close turns one by hand",
 }
 
 _TURNED = re.compile(r"/breakers/(?P<group>[^/]+)/(?P<how>open|close)")
-
-INDEX = (
-    '<!doctype html><html lang="en"><meta charset="utf-8"><title>avala-proxy</title>\n'
-    "<h1>avala-proxy</h1>\n<ul>\n"
-    + "".join(f'<li><a href="{path}">{path}</a>: {text}\n' for path, text in PAGES.items())
-    + "</ul>\n</html>\n"
-)
 
 
 class Admin:
@@ -55,6 +43,7 @@ class Admin:
     on the event loop. `force` opens (True) or closes the breaker of a group that is in the state; `token`
     returns the admin token of this moment, and is None if none is configured. `effective` is the
     configuration in force as TOML, secrets masked; it may be set anew.
+    Whoever stops serving calls `close` first.
     """
 
     def __init__(
@@ -62,6 +51,8 @@ class Admin:
         *,
         render_metrics: Callable[[str, State], tuple[bytes, str]],
         state: Callable[[], State],
+        callers: Callable[[], tuple[CallerState, ...]],
+        recent: Callable[[], Recent],
         ready: Callable[[], tuple[bool, str]],
         force: Callable[[str, bool], None],
         token: Callable[[], str] | None,
@@ -75,44 +66,47 @@ class Admin:
         self._ready = ready
         self._force = force
         self._token = token
-        self._version = version
-        self._clock = clock or LoopClock()
-        self._started = self._clock.now()
-        self._pages = {
-            "/": self._index,
+        clock = clock or LoopClock()
+        self._overview = Overview(
+            version=version, clock=clock, ready=ready, state=state, callers=callers, recent=recent
+        )
+        self._stream = Stream(self._overview, lambda: self.effective, clock)
+        files = Files()
+        self._pages: dict[str, Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]] = {
+            **dict.fromkeys(files.paths, files.serve),
             "/metrics": self._metrics,
             "/healthz": self._health,
             "/readyz": self._readiness,
             "/status": self._status,
+            "/events": self._stream.serve,
             "/breakers": self._breakers,
         }
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
-        response = await self._answer(request, _visitor(request))
-        response.headers.update(HEADERS)
-        return response if request.content.is_eof() else _last(response)
+        return finished(request, await self._answer(request, _visitor(request)))
 
-    async def _answer(self, request: web.BaseRequest, visitor: Visitor) -> web.Response:
+    def close(self) -> None:
+        """End the streams of those who watch: they would not end by themselves."""
+        self._stream.close()
+
+    async def _answer(self, request: web.BaseRequest, visitor: Visitor) -> web.StreamResponse:
         if denial := visitor.may_not_read():
-            return _error(denial.status, denial.detail)
+            return error(denial.status, denial.detail)
         if turned := _TURNED.fullmatch(request.path):
             return self._turn(request, visitor, turned["group"], opened=turned["how"] == "open")
         page = self._pages.get(request.path)
         if page is None:
-            return _error(HTTPStatus.NOT_FOUND, f"There is nothing here; see {', '.join(PAGES)}.")
+            return error(HTTPStatus.NOT_FOUND, f"There is nothing here; see {', '.join(PAGES)}.")
         if request.method not in ("GET", "HEAD"):
-            return _not_allowed("GET, HEAD", "This page can only be read.")
+            return not_allowed("GET, HEAD", "This page can only be read.")
         return await page(request)
 
     def refuse(self, _request: web.BaseRequest, refusal: Refusal) -> web.StreamResponse:
         """Answer what is refused before it became a request."""
-        answer = _error(HTTPStatus(refusal.status), refusal.detail)
+        answer = error(HTTPStatus(refusal.status), refusal.detail)
         answer.force_close()
         return answer
-
-    async def _index(self, _request: web.BaseRequest) -> web.Response:
-        return web.Response(text=INDEX, content_type="text/html")
 
     async def _metrics(self, request: web.BaseRequest) -> web.Response:
         accept = ",".join(request.headers.getall("Accept", []))
@@ -128,30 +122,29 @@ class Admin:
     async def _readiness(self, _request: web.BaseRequest) -> web.Response:
         ready, reason = self._ready()
         status = HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE
-        return _json({"ready": ready, "reason": reason}, status)
+        return as_json({"ready": ready, "reason": reason}, status)
 
     async def _status(self, _request: web.BaseRequest) -> web.Response:
-        about = {"version": self._version, "uptime": round(self._clock.now() - self._started, 3)}
-        return _json(about | {"state": asdict(self._state()), "configuration": self.effective})
+        return as_json(self._overview.now() | {"configuration": self.effective})
 
     async def _breakers(self, _request: web.BaseRequest) -> web.Response:
-        return _json([_breaker(one) for one in self._state().breakers])
+        return as_json([_breaker(one) for one in self._state().breakers])
 
     def _turn(self, request: web.BaseRequest, visitor: Visitor, group: str, *, opened: bool) -> web.Response:
         """Open or close a breaker by hand, if it is there and they may."""
         if request.method != "POST":
-            return _not_allowed("POST", "A breaker is opened and closed with POST; GET /breakers shows them.")
+            return not_allowed("POST", "A breaker is opened and closed with POST; GET /breakers shows them.")
         if denial := visitor.may_not_change(self._token() if self._token else None):
-            response = _error(denial.status, denial.detail)
+            response = error(denial.status, denial.detail)
             if denial.status is HTTPStatus.UNAUTHORIZED:
                 response.headers["WWW-Authenticate"] = 'Bearer realm="avala-proxy admin"'
             return response
         # Those that are shown, which are those configured: others may be known from before a reload.
         names = [one.name for one in self._state().breakers]
         if group not in names:
-            return _error(HTTPStatus.NOT_FOUND, f"There is no such group; there are {', '.join(names)}.")
+            return error(HTTPStatus.NOT_FOUND, f"There is no such group; there are {', '.join(names)}.")
         self._force(group, opened)
-        return _json(next(_breaker(one) for one in self._state().breakers if one.name == group))
+        return as_json(next(_breaker(one) for one in self._state().breakers if one.name == group))
 
 
 def _visitor(request: web.BaseRequest) -> Visitor:
@@ -162,26 +155,3 @@ def _visitor(request: web.BaseRequest) -> Visitor:
 
 def _breaker(breaker: BreakerState) -> dict[str, object]:
     return {"group": breaker.name, "state": breaker.state, "forced": breaker.forced}
-
-
-def _json(content: object, status: HTTPStatus = HTTPStatus.OK) -> web.Response:
-    return web.Response(
-        text=json.dumps(content, indent=2) + "\n", status=status, content_type="application/json"
-    )
-
-
-def _error(status: HTTPStatus, detail: str) -> web.Response:
-    return _json({"detail": detail, "code": status.name.lower()}, status)
-
-
-def _not_allowed(allowed: str, detail: str) -> web.Response:
-    response = _error(HTTPStatus.METHOD_NOT_ALLOWED, detail)
-    response.headers["Allow"] = allowed
-    return response
-
-
-def _last(response: web.Response) -> web.Response:
-    """Make an answer the last of its connection: a body is still coming, which nobody here wants."""
-    last = Parting(body=response.body, status=response.status, headers=response.headers)
-    last.force_close()
-    return last

@@ -119,6 +119,14 @@ def date_to_seconds(headers: Headers, *, wall: float) -> Headers:
     return headers if fields == headers.raw else Headers(fields)
 
 
+def made_at(headers: Headers, *, wall: float) -> float | None:
+    """Read `Date` (RFC 9110 section 6.6.1): when the response was made, in whole seconds of unix time.
+
+    Of several the earliest counts; None if there is none that can be meant.
+    """
+    return min(_read(headers, b"date", lambda text: _date(text, wall)), default=None)
+
+
 def _dateless(name: bytes, value: bytes, wall: float) -> tuple[bytes, bytes]:
     if name.lower() != b"retry-after" or (date := _date(_text(value), wall)) is None:
         return name, value

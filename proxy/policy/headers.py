@@ -80,6 +80,22 @@ def upward(
     return tuple(fields)
 
 
+def with_parent(headers: Headers, parent: bytes, *, continued: bool) -> Headers:
+    """Put another `traceparent` in the place of the client's (W3C Trace Context section 4).
+
+    What `tracestate` says is of the client's trace: it is kept where that is `continued`.
+    """
+    dropped = {b"traceparent"} if continued else {b"traceparent", b"tracestate"}
+    fields: list[tuple[bytes, bytes]] = []
+    for name, value in headers:
+        if name.lower() not in dropped:
+            fields.append((name, value))
+        elif parent and name.lower() == b"traceparent":
+            fields.append((name, parent))
+            parent = b""
+    return Headers((*fields, (b"traceparent", parent)) if parent else tuple(fields))
+
+
 def downward(response: Response) -> Fields:
     """Make the fields that the client gets.
 

@@ -98,6 +98,7 @@ class Api:
             headers.get("X-Sandbox-Key"),
             headers.get("X-Request-Id"),
         )
+        entry.traceparent = headers.get("traceparent")
         exchange = Exchange(request, entry)
         try:
             await self._transit()

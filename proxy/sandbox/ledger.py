@@ -29,6 +29,8 @@ class Entry:
     user: str | None = None
     """The beginning of the credential's SHA-256; None for anonymous requests."""
     request_id: str | None = None
+    traceparent: str | None = None
+    """What it says of the trace that it belongs to."""
     body_sha256: str | None = None
     """None when the body was not read to its end."""
     body_size: int = 0

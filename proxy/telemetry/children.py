@@ -59,14 +59,11 @@ class Routes:
     """
 
     def __init__(self, most: int, idle: float, forget: Callable[[str], None]) -> None:
+        self._most = most
+        self._idle = idle
         self._forget = forget
         self._used: dict[str, bool] = {}
         self._since: dict[str, float] = {}
-        self.configure(most, idle)
-
-    def configure(self, most: int, idle: float) -> None:
-        """Go by other bounds; routes that have series keep them while they are used."""
-        self._most, self._idle = most, idle
 
     def label(self, route: str) -> str:
         """Return the route, or `other`."""

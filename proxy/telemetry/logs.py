@@ -30,6 +30,7 @@ from proxy.events import (
     LimitPaused,
     RetryScheduled,
 )
+from proxy.telemetry.untraced import TraceId, no_trace
 
 Line = MutableMapping[str, Any]
 
@@ -49,11 +50,12 @@ _TROUBLE = frozenset(
         "state_file_ignored",
         "state_file_exposed",
         "state_file_unwritable",
+        "traces_lost",
     }
 )
 _LONGEST_MESSAGE = 300
-_REPEAT = 10.0
-"""Seconds for which the event loop is not heard saying the same again."""
+_REPEAT = {"asyncio": 10.0, "opentelemetry": 60.0, "urllib3": 60.0}
+"""Seconds for which the event loop, and what sends traces, is not heard saying the same again."""
 _MESSAGES = 100
 """Different messages that are remembered."""
 
@@ -148,8 +150,9 @@ class Lines:
 class Logs:
     """Write a line for each event that operators read about."""
 
-    def __init__(self, logger: FilteringBoundLogger) -> None:
+    def __init__(self, logger: FilteringBoundLogger, *, trace: TraceId = no_trace) -> None:
         self._logger = logger
+        self._trace = trace
         self._on: dict[type, Callable[[Any], None]] = {
             ExchangeEnded: self._exchange_ended,
             Crashed: self._crashed,
@@ -176,6 +179,7 @@ class Logs:
         # A client that leaves is everyday life, whoever's fault it is filed under.
         left = event.error_class is ErrorClass.CLIENT_DISCONNECTED
         write = self._logger.warning if event.fault in _WORTH_A_LOOK and not left else self._logger.info
+        trace_id = self._trace()
         write(
             "request",
             request_id=event.request_id,
@@ -196,6 +200,7 @@ class Logs:
             peer=event.peer,
             coalesced=event.coalesced,
             **({} if event.would_wait is None else {"would_wait": round(event.would_wait, 4)}),
+            **({} if trace_id is None else {"trace_id": trace_id}),
         )
 
     def _crashed(self, event: Crashed) -> None:
@@ -231,12 +236,12 @@ class Logs:
 
 
 def quiet_stdlib(logger: FilteringBoundLogger) -> Callable[[], None]:
-    """Turn what aiohttp and asyncio log into single lines without tracebacks; return what undoes it.
+    """Turn what libraries log into single lines without tracebacks; return what undoes it.
 
     aiohttp writes an ERROR with a traceback for each malformed request, which anybody can send.
     """
     handler = _ToStructlog(logger)
-    changed = [logging.getLogger(name) for name in ("aiohttp", "asyncio")]
+    changed = [logging.getLogger(name) for name in ("aiohttp", "asyncio", "opentelemetry", "urllib3")]
     before = [(one, one.handlers, one.propagate, one.level) for one in changed]
     for one in changed:
         one.handlers, one.propagate = [handler], False
@@ -263,13 +268,14 @@ class _ToStructlog(logging.Handler):
             self._write(record)
 
     def _is_repeated(self, record: logging.LogRecord) -> bool:
-        """Tell whether the event loop said it a moment ago: out of descriptors, 10,000 times a second."""
-        if record.name != "asyncio":
+        """Tell whether it was said a moment ago: out of descriptors, by the loop 10,000 times a second."""
+        pause = _REPEAT.get(record.name.partition(".")[0])
+        if pause is None:
             return False
         if len(self._last) > _MESSAGES:
             self._last.clear()
         text = str(record.msg)
-        repeated = record.created - self._last.get(text, -_REPEAT) < _REPEAT
+        repeated = record.created - self._last.get(text, -pause) < pause
         if not repeated:
             self._last[text] = record.created
         return repeated

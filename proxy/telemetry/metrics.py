@@ -45,6 +45,7 @@ from proxy.state import State
 from proxy.telemetry import series
 from proxy.telemetry.children import Answers, Children, Routes
 from proxy.telemetry.page import render
+from proxy.telemetry.untraced import TraceId, no_trace
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"})
 
@@ -52,7 +53,8 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS",
 class Metrics:
     """Count what happens, and write the metrics page; `sweep` is to be called now and then."""
 
-    def __init__(self, settings: Settings, *, version: str) -> None:
+    def __init__(self, settings: Settings, *, version: str, trace: TraceId = no_trace) -> None:
+        self._trace = trace
         self.registry = CollectorRegistry()
         self._make_by_route()
         self._make_others()
@@ -121,8 +123,7 @@ class Metrics:
         return Histogram(one.full_name, one.tells, one.labels, buckets=one.buckets, registry=self.registry)
 
     def configured(self, settings: Settings) -> None:
-        """Go by the configuration in force, and show it; `hash` tells replicas and reloads apart."""
-        self._routes.configure(settings.metrics.routes, settings.metrics.idle)
+        """Show the configuration in force; `hash` tells replicas and reloads apart."""
         digest = hashlib.sha256(effective(settings).encode()).hexdigest()[:12]
         self._config.info({"upstream": settings.upstream.base_url, "hash": digest})
 
@@ -162,7 +163,7 @@ class Metrics:
         # What was never written the API does not know of; this count equals the API's own.
         if event.written:
             route = self._routes.label(event.route)
-            self._upstream(route).observe(event.seconds)
+            self._upstream(route).observe(event.seconds, self._exemplar())
             self._attempts(_method(event.method), route, _status(event.status), event.error_class).inc()
 
     def _failed(self, event: Failed) -> None:
@@ -189,8 +190,13 @@ class Metrics:
 
     def _exchange_ended(self, event: ExchangeEnded) -> None:
         route = self._routes.label(event.route)
-        self._duration(route).observe(event.duration)
+        self._duration(route).observe(event.duration, self._exemplar())
         self._requests(_method(event.method), route, _status(event.status), event.error_class).inc()
+
+    def _exemplar(self) -> dict[str, str] | None:
+        """Name a trace in which what is observed can be seen, if there is one."""
+        trace_id = self._trace()
+        return None if trace_id is None else {"trace_id": trace_id}
 
     def render(self, accept: str, state: State) -> tuple[bytes, str]:
         """Write the page in the format that an Accept header asks for; return it and its content type.

@@ -3,21 +3,21 @@
 The metrics page tells a scraper of everything since the start; this is for people who look now.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from proxy.clock import Clock
 from proxy.errors import ErrorClass, Fault
 from proxy.events import Admitted, AttemptEnded, Event, Failed, Rejected
-from proxy.recent import ErrorCount, Example, History, Quantiles, Recent
+from proxy.recent import LATELY, ErrorCount, Example, History, Quantiles, Recent
 
 SECONDS = 180
 """Three windows of the API's standard limit."""
 
 _CALLS = 1000
-_LATELY = 300.0
-"""Seconds for which a call counts as one of late."""
+_FRESH = 300.0
+"""Seconds for which a call is told of."""
 
 
 class RecentEvents:
@@ -29,6 +29,7 @@ class RecentEvents:
         empty = (0, 0, 0, 0)
         self._seconds: deque[tuple[int, int, int, int]] = deque([empty] * SECONDS, SECONDS)
         self._errors: dict[ErrorClass, tuple[Fault, int, Example]] = {}
+        self._failures: deque[Counter[ErrorClass]] = deque([Counter()], LATELY)
         self._upstream: deque[tuple[float, float]] = deque(maxlen=_CALLS)
         self._waits: deque[tuple[float, float]] = deque(maxlen=_CALLS)
         self._on: dict[type, Callable[[Any], None]] = {
@@ -68,20 +69,23 @@ class RecentEvents:
             event.request_id,
         )
         self._errors[event.error_class] = (event.fault, count + 1, example)
+        self._failures[-1][event.error_class] += 1
 
     def second_over(self, queued: int) -> None:
         """Begin another second; so many requests wait at the end of this one."""
         self._seconds.append((self._sent, queued, self._refused, self._rate_limited))
         self._sent, self._refused, self._rate_limited = 0, 0, 0
+        self._failures.append(Counter())
 
     def now(self) -> Recent:
         """Return all of it."""
         sent, queued, refused, rate_limited = zip(*self._seconds, strict=True)
-        since = self._clock.now() - _LATELY
+        since = self._clock.now() - _FRESH
+        lately = sum(self._failures, Counter[ErrorClass]())
         return Recent(
             History(int(self._clock.wall()) - 1, sent, queued, refused, rate_limited),
             tuple(
-                ErrorCount(error_class, fault, count, last)
+                ErrorCount(error_class, fault, count, lately[error_class], last)
                 for error_class, (fault, count, last) in self._errors.items()
             ),
             _quantiles([seconds for at, seconds in self._upstream if at >= since]),

@@ -2,12 +2,13 @@
 
 import asyncio
 import socket
+import threading
 from collections.abc import Sequence
 
 import pytest
 from aiohappyeyeballs import AddrInfoType
 
-from proxy.adapters.names import Name, system_resolver
+from proxy.adapters.names import Name, system_resolver, unattended
 from tests.adapters.servers import Clock, Dns
 
 
@@ -157,3 +158,24 @@ async def test_who_asks_between_an_answer_and_its_being_noted_gets_it_too() -> N
     api = Name("api.test", 443, ttl=30.0, resolver=resolver, now=Clock())
     assert hosts(await api.addresses()) == ["192.0.2.1"]
     assert got == [["192.0.2.1"]]
+
+
+async def test_what_blocks_gives_its_answer_or_its_error() -> None:
+    def fail() -> int:
+        raise socket.gaierror("no such name")
+
+    assert await unattended(lambda: 7) == 7
+    with pytest.raises(socket.gaierror, match="no such name"):
+        await unattended(fail)
+
+
+def test_nobody_waits_at_the_end_for_a_name_server_that_is_silent() -> None:
+    answered = threading.Event()
+
+    async def impatient() -> None:
+        async with asyncio.timeout(0.05):
+            await unattended(answered.wait)
+
+    with pytest.raises(TimeoutError):
+        asyncio.run(impatient())  # which returns, though the thread is still at it
+    answered.set()

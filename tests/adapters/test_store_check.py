@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from proxy.adapters.store_check import examine
+from proxy.adapters.store_check import examine, measure
+from proxy.clock import LoopClock
 from proxy.config_redis import Redis
 from tests.servers import KINDS, StoreServer, free_port, start_cluster, start_store, talking
 
@@ -110,3 +111,17 @@ async def test_a_cluster_is_asked_at_the_server_that_has_the_keys() -> None:
     with start_cluster() as servers:
         hosts = ",".join(f"127.0.0.1:{server.port}" for server in servers)
         assert await faults(f"redis+cluster://{hosts}", timeout=0.4) == []
+
+
+async def test_how_near_a_store_is_is_measured_and_how_its_clock_differs(server: StoreServer) -> None:
+    class Ahead(LoopClock):
+        def wall(self) -> float:
+            return super().wall() + 50.0
+
+    settings = Redis(url=server.url, secret=SecretStr("0123456789abcdef"), timeout=0.4)
+    pulse = await measure(settings, password=None, clock=Ahead())
+    assert pulse is not None
+    assert 0 < pulse.round_trip < 0.4
+    assert pulse.ahead == pytest.approx(-50.0, abs=0.5)
+    server.kill()
+    assert await measure(settings, password=None, clock=Ahead()) is None

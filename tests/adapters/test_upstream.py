@@ -11,7 +11,7 @@ import pytest
 from proxy import config
 from proxy.adapters.upstream import Upstream
 from proxy.errors import ErrorClass, UpstreamError
-from tests.adapters.servers import OK, Marks, Server, answering, ask, failure, full, read, running
+from tests.adapters.servers import OK, Marks, Server, answering, ask, failure, full, read, running, sending
 from tests.fakes import spool
 
 
@@ -33,6 +33,12 @@ async def test_a_base_url_may_have_a_path() -> None:
         await prefixed.close()
         assert server.heads[0].startswith(b"GET /prefix/api/v1/x/")
         assert upstream is not prefixed
+
+
+async def test_the_server_as_a_whole_is_below_no_path() -> None:
+    async with running(answering(OK)) as (server, _), sending(f"{server.url}/below") as upstream:
+        await read(await upstream.send(ask("OPTIONS", "*"), Marks()))
+        assert server.heads[0].startswith(b"OPTIONS * HTTP/1.1\r\n")
 
 
 async def test_a_connection_is_kept_for_the_next_request() -> None:

@@ -17,15 +17,32 @@ from yarl import URL
 from proxy.admin.handlers import PAGES, Admin
 from proxy.config import ConfigError, Settings, load
 from proxy.config_report import effective
+from proxy.errors import ErrorClass, Fault
 from proxy.listener import Listener
-from proxy.state import BreakerState, LimitState, State
+from proxy.recent import ErrorCount, Example, History, Quantiles, Recent
+from proxy.state import BreakerState, CallerState, LimitState, State
 
 STATE = State(
-    limits=(LimitState("standard", 100, 60.0, 10, 42, 5, 3, True),),
+    limits=(LimitState("standard", 100, 60.0, 0, 42, 5, 3, True),),
     in_flight=7,
     queued=3,
+    queue_size=1000,
     pauses={"standard": 12.5},
 )
+RECENT = Recent(
+    History(1790000000, (1, 2), (0, 3), (0, 0), (0, 1)),
+    (
+        ErrorCount(
+            ErrorClass.SERVER_ERROR,
+            Fault.UPSTREAM,
+            3,
+            2,
+            Example(1790000000.1, "GET", "/api/v1/datasets/{id}/", 500, None, "r1"),
+        ),
+    ),
+    upstream=Quantiles(2, 0.1, 0.2, 0.2, 0.2),
+)
+CALLERS = (CallerState("5e1f", "nightly", 12, 0.8, None),)
 TOKEN = "hunter2-hunter2-hunter2"
 
 
@@ -57,7 +74,7 @@ class Proxy:
         return self.time
 
     def wall(self) -> float:
-        return 0.0
+        return 1790000000.12345
 
 
 @pytest.fixture
@@ -69,6 +86,8 @@ def make(proxy: Proxy, token: Callable[[], str] | None = None, effective: str = 
     return Admin(
         render_metrics=proxy.render,
         state=proxy.state,
+        callers=lambda: CALLERS,
+        recent=lambda: RECENT,
         ready=lambda: proxy.ready,
         force=proxy.force,
         token=token,
@@ -142,7 +161,7 @@ async def test_readiness_says_why(client: Client, proxy: Proxy) -> None:
         assert (answer.status, await answer.json()) == (503, {"ready": False, "reason": "draining"})
 
 
-async def test_the_status_is_the_state_and_the_configuration_in_force(
+async def test_the_status_is_all_that_is_known_and_the_configuration_in_force(
     client: Client, proxy: Proxy, admin: Admin
 ) -> None:
     proxy.time += 12.3456
@@ -151,13 +170,16 @@ async def test_the_status_is_the_state_and_the_configuration_in_force(
     assert status == {
         "version": "1.2.3",
         "uptime": 12.346,
+        "now": 1790000000.123,
+        "ready": True,
+        "reason": "serving",
         "state": {
             "limits": [
                 {
                     "name": "standard",
                     "capacity": 100,
                     "window": 60.0,
-                    "reserve": 10,
+                    "reserve": 0,
                     "remaining": 42,
                     "foreign": 5,
                     "queued": 3,
@@ -166,7 +188,7 @@ async def test_the_status_is_the_state_and_the_configuration_in_force(
             ],
             "in_flight": 7,
             "queued": 3,
-            "queue_size": 0,
+            "queue_size": 1000,
             "draining": False,
             "pauses": {"standard": 12.5},
             "breakers": [
@@ -177,6 +199,34 @@ async def test_the_status_is_the_state_and_the_configuration_in_force(
             "replicas": 1,
             "shared": False,
         },
+        "callers": [{"credential": "5e1f", "caller": "nightly", "queued": 12, "first": 0.8, "last": None}],
+        "recent": {
+            "history": {
+                "until": 1790000000,
+                "sent": [1, 2],
+                "queued": [0, 3],
+                "refused": [0, 0],
+                "rate_limited": [0, 1],
+            },
+            "errors": [
+                {
+                    "error_class": "server_error",
+                    "fault": "upstream",
+                    "count": 3,
+                    "lately": 2,
+                    "last": {
+                        "at": 1790000000.1,
+                        "method": "GET",
+                        "route": "/api/v1/datasets/{id}/",
+                        "status": 500,
+                        "code": None,
+                        "request_id": "r1",
+                    },
+                }
+            ],
+            "upstream": {"count": 2, "p50": 0.1, "p95": 0.2, "p99": 0.2, "most": 0.2},
+            "waits": {"count": 0, "p50": None, "p95": None, "p99": None, "most": None},
+        },
         "configuration": '[upstream]\nbase_url = "https://api.avala.ai"\n',
     }
     admin.effective = "reloaded"
@@ -184,14 +234,18 @@ async def test_the_status_is_the_state_and_the_configuration_in_force(
         assert (await answer.json())["configuration"] == "reloaded"
 
 
-async def test_the_index_leads_to_every_page(client: Client) -> None:
+async def test_the_status_has_lists_of_numbers_on_one_line_each(client: Client) -> None:
+    async with client.get("/status") as answer:
+        assert '"sent": [ 1, 2 ],\n' in await answer.text()
+
+
+async def test_the_page_leads_to_every_other(client: Client) -> None:
     async with client.get("/") as answer:
         text = await answer.text()
-        assert answer.content_type == "text/html"
-    assert all(f'href="{page}"' in text for page in PAGES)
+    assert all(f'href="{page[1:]}"' in text for page in PAGES if page != "/")
 
 
-@pytest.mark.parametrize("path", ["/", *PAGES, "/nowhere", "/breakers/upstream/open"])
+@pytest.mark.parametrize("path", [*PAGES, "/page/page.js", "/nowhere", "/breakers/upstream/open"])
 async def test_no_answer_is_kept_guessed_at_framed_or_scripted(client: Client, path: str) -> None:
     async with client.get(path) as answer:
         assert answer.headers["Cache-Control"] == "no-store"
@@ -222,7 +276,7 @@ async def test_elsewhere_is_nothing(client: Client) -> None:
             assert (await answer.json())["code"] == "not_found"
 
 
-@pytest.mark.parametrize("page", ["/", *PAGES])
+@pytest.mark.parametrize("page", [*PAGES, "/page/page.js"])
 async def test_pages_can_only_be_read(client: Client, page: str) -> None:
     for method in ("POST", "PUT", "DELETE", "OPTIONS"):
         async with client.request(method, page) as answer:
@@ -304,7 +358,7 @@ async def test_the_token_of_this_moment_counts(proxy: Proxy) -> None:
                 assert answer.status == status
 
 
-@pytest.mark.parametrize("page", ["/", *PAGES])
+@pytest.mark.parametrize("page", [*PAGES, "/page/page.js"])
 async def test_pages_are_read_without_the_token(guarded: Client, page: str) -> None:
     async with guarded.get(page) as answer:
         assert answer.status == 200
@@ -317,7 +371,7 @@ async def test_the_token_is_in_no_answer(proxy: Proxy) -> None:
     said = ""
     async with serving(admin) as client:
         for method, path in [
-            *(("GET", page) for page in ("/", *PAGES)),
+            *(("GET", page) for page in PAGES if page != "/events"),
             *(("POST", f"/breakers/{which}") for which in ("upstream/open", "upstream/close", "nobody/open")),
             ("GET", "/breakers/upstream/open"),
             ("GET", "/nowhere"),
@@ -491,6 +545,8 @@ async def test_the_clock_is_the_loops_when_none_is_given(proxy: Proxy) -> None:
     admin = Admin(
         render_metrics=proxy.render,
         state=proxy.state,
+        callers=lambda: CALLERS,
+        recent=lambda: RECENT,
         ready=lambda: proxy.ready,
         force=proxy.force,
         token=None,

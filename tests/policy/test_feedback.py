@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.messages import Headers
-from proxy.policy.feedback import LONGEST, Feedback, Quota, date_to_seconds, demanded_wait, parse
+from proxy.policy.feedback import LONGEST, Feedback, Quota, date_to_seconds, demanded_wait, made_at, parse
 
 WALL = 784111777.0  # Sun, 06 Nov 1994 08:49:37 GMT, the example of RFC 9110
 NAMES = [
@@ -611,3 +611,18 @@ def test_afterwards_no_client_finds_a_date(fields: list[tuple[bytes, bytes]], wa
     headers = date_to_seconds(Headers((*fields, (b"Retry-After", date))), wall=float(wall))
     assert len(headers.raw) == len(fields) + 1
     assert headers.raw[-1][1] == str(max(0, math.ceil(WALL - wall))).encode()
+
+
+@pytest.mark.parametrize(
+    ("dates", "made"),
+    [
+        (["Sun, 06 Nov 1994 08:49:37 GMT"], WALL),
+        (["Sunday, 06-Nov-94 08:49:37 GMT"], WALL),
+        (["Sun, 06 Nov 1994 08:49:38 GMT", "Sun, 06 Nov 1994 08:49:37 GMT"], WALL),
+        (["today", "Sun, 06 Nov 1994 08:49:37 GMT"], WALL),
+        (["today"], None),
+        ([], None),
+    ],
+)
+def test_when_an_answer_was_made_is_read_if_it_can_be_meant(dates: list[str], made: float | None) -> None:
+    assert made_at(Headers(tuple((b"DATE", date.encode()) for date in dates)), wall=WALL + 5) == made

@@ -15,6 +15,7 @@ from proxy.policy.headers import (
     is_json,
     prefer_wait,
     upward,
+    with_parent,
 )
 
 VIA = (b"Via", b"1.1 avala-proxy")
@@ -344,3 +345,33 @@ def test_downward_is_a_selection_in_the_same_order(fields: list[tuple[bytes, byt
 def test_no_preference_makes_reading_fail_or_a_wait_out_of_bounds(values: list[str]) -> None:
     wait = prefer(*values)
     assert wait is None or 0 <= wait <= LONGEST_WAIT
+
+
+def parented(*fields: tuple[bytes, bytes], continued: bool = True) -> Fields:
+    return with_parent(Headers(fields), b"00-ours", continued=continued).raw
+
+
+STATE, BAGGAGE = (b"TraceState", b"a=1"), (b"baggage", b"user=7")
+
+
+def test_another_parent_stands_where_the_clients_stood() -> None:
+    asked = (BAGGAGE, (b"Traceparent", b"00-client"), STATE)
+    assert parented(*asked) == (BAGGAGE, (b"Traceparent", b"00-ours"), STATE)
+
+
+def test_without_a_parent_of_the_clients_it_comes_last() -> None:
+    assert parented(BAGGAGE) == (BAGGAGE, (b"traceparent", b"00-ours"))
+
+
+def test_of_several_parents_one_is_left() -> None:
+    asked = ((b"traceparent", b"00-a"), BAGGAGE, (b"traceparent", b"00-b"))
+    assert parented(*asked, continued=False) == ((b"traceparent", b"00-ours"), BAGGAGE)
+
+
+def test_the_state_of_a_trace_that_is_not_continued_goes_no_further() -> None:
+    assert parented(STATE, BAGGAGE, continued=False) == (BAGGAGE, (b"traceparent", b"00-ours"))
+
+
+def test_trace_fields_of_a_client_cross_untouched() -> None:
+    fields = ((b"Traceparent", b"00-client"), (b"traceState", b" a=1,b=\xff"), BAGGAGE)
+    assert up(*fields) == (HOST, *fields, VIA, ID)

@@ -1,5 +1,6 @@
 """The control pages that move a running sandbox's limits and its drawn faults."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -161,3 +162,14 @@ async def test_control_pages_are_not_counted_and_work_in_an_outage(serve: Serve,
 @pytest.mark.parametrize(("method", "page"), [("POST", LIMITS), ("DELETE", FAULTS), ("GET", LIMITS + "/")])
 async def test_control_pages_have_no_other_methods_or_names(running: Running, method: str, page: str) -> None:
     assert (await running.ask(method, page)).status == 404
+
+
+async def test_a_ping_of_the_server_as_a_whole_is_answered_with_the_time_and_not_counted(
+    running: Running,
+) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(running.url.rpartition(":")[2]))
+    writer.write(b"OPTIONS * HTTP/1.1\r\nHost: api.test\r\nConnection: close\r\n\r\n")
+    assert b"\r\nDate: " in await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    assert running.sandbox.ledger.summary()["requests"] == 0

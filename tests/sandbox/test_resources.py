@@ -147,13 +147,14 @@ async def test_events_come_one_each_interval(running: Running) -> None:
 
 
 async def test_answers_have_djangos_headers_and_compact_json(running: Running) -> None:
-    answer = await running.get("/users/me/", headers={"X-Request-Id": "abc"})
+    answer = await running.get("/users/me/", headers={"X-Request-Id": "abc", "traceparent": "00-a"})
     assert answer.headers["Allow"] == "GET, HEAD, OPTIONS"
     assert answer.headers["Vary"] == "Accept"
     assert answer.headers["X-Request-Id"] == "abc"
     assert answer.headers["Content-Type"] == "application/json"
     assert answer.body.startswith(b'{"uid":"')
     assert running.last.request_id == "abc"
+    assert running.last.traceparent == "00-a"
 
 
 async def test_head_is_get_without_a_body(running: Running) -> None:

@@ -113,16 +113,3 @@ def test_a_route_that_is_idle_for_long_makes_room_for_another() -> None:
     assert forgotten == ["/a/"]
     assert table.label("/c/") == "/c/"
     assert table.label("/b/") == "/b/"
-
-
-def test_other_bounds_hold_from_then_on() -> None:
-    forgotten = Forgotten()
-    table = routes(forgotten)
-    table.label("/a/"), table.label("/b/")
-    table.configure(3, 10.0)
-    assert table.label("/c/") == "/c/"
-    table.configure(1, 10.0)
-    assert (table.label("/a/"), table.label("/d/")) == ("/a/", "other")
-    table.sweep(0.0)
-    table.sweep(10.0)
-    assert sorted(forgotten) == ["/a/", "/b/", "/c/"]

@@ -370,6 +370,30 @@ def test_what_a_library_was_told_is_not_repeated(quieted: io.StringIO) -> None:
     assert "0123456789" not in quieted.getvalue()
 
 
+@pytest.mark.parametrize("name", ["opentelemetry.exporter", "urllib3.connectionpool"])
+def test_what_sends_traces_says_the_same_once_a_minute_without_what_it_was_told(
+    quieted: io.StringIO, name: str
+) -> None:
+    sender = logging.getLogger(name)
+    for seconds in (0.0, 30.0, 59.0, 61.0):
+        record = sender.makeRecord(name, logging.WARNING, "", 0, "Failed to send to %s", ("hunter2",), None)
+        record.created = 1_790_000_000.0 + seconds
+        sender.handle(record)
+    sender.warning("Another one.")
+    told = [line["message"] for line in lines(quieted)]
+    assert told == ["Failed to send to %s", "Failed to send to %s", "Another one."]
+
+
+def test_the_line_of_a_request_names_its_trace_if_it_has_one(stream: io.StringIO) -> None:
+    ids = iter(["4bf92f35", None])
+    logs = Logs(logger(stream), trace=lambda: next(ids))
+    logs(REQUEST)
+    logs(REQUEST)
+    traced, untraced = lines(stream)
+    assert traced["trace_id"] == "4bf92f35"
+    assert "trace_id" not in untraced
+
+
 def test_what_a_library_says_below_a_warning_is_not_written(quieted: io.StringIO) -> None:
     logging.getLogger("aiohttp.access").info("GET /?token=x")
     logging.getLogger("asyncio").debug("Using selector")

@@ -267,6 +267,26 @@ def test_the_page_is_in_the_format_asked_for_and_without_times_of_creation(
     assert b"_created" not in body
 
 
+def test_a_duration_points_to_a_trace_where_there_is_one_and_the_format_allows_it() -> None:
+    ids = iter(["4bf92f35", "4bf92f35", None])
+    metrics = Metrics(Settings(), version="1", trace=lambda: next(ids))
+    metrics(attempt())
+    metrics(ended())
+    metrics(replace(ended(), route="/api/v1/exports/"))
+    assert b"4bf92f35" not in metrics.render("", STATE)[0]
+    page = metrics.render("application/openmetrics-text; version=1.0.0", STATE)[0].decode()
+    pointed = {
+        (one.name, one.labels["route"]): one.exemplar.labels
+        for family in parse_open(page)  # type: ignore[no-untyped-call]
+        for one in family.samples
+        if one.exemplar
+    }
+    assert pointed == {
+        (f"avala_proxy_{name}_duration_seconds_bucket", ROUTE): {"trace_id": "4bf92f35"}
+        for name in ("request", "upstream")
+    }
+
+
 def test_what_others_in_the_process_count_is_left_alone(metrics: Metrics) -> None:
     other = prometheus_client.CollectorRegistry()
     prometheus_client.Counter("mine", "Mine.", registry=other).inc()

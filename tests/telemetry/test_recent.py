@@ -4,7 +4,7 @@ import pytest
 
 from proxy.errors import ErrorClass, Fault
 from proxy.events import Admitted, AttemptEnded, Failed, LimitPaused, Rejected
-from proxy.recent import ErrorCount, Example, Quantiles
+from proxy.recent import LATELY, ErrorCount, Example, Quantiles
 from proxy.telemetry.recent import SECONDS, RecentEvents
 
 ROUTE = "/api/v1/datasets/"
@@ -86,8 +86,21 @@ def test_of_each_class_the_last_is_shown_and_all_are_counted(recent: RecentEvent
     recent(failed(ErrorClass.SERVER_ERROR, Fault.UPSTREAM, "second"))
     server_error, not_found = recent.now().errors
     last = Example(1_790_001_005.25, "GET", ROUTE, 500, "a_code", "second")
-    assert server_error == ErrorCount(ErrorClass.SERVER_ERROR, Fault.UPSTREAM, 2, last)
+    assert server_error == ErrorCount(ErrorClass.SERVER_ERROR, Fault.UPSTREAM, 2, 2, last)
     assert (not_found.error_class, not_found.count) == (ErrorClass.NOT_FOUND, 1)
+
+
+def test_what_failed_in_the_last_half_minute_is_told_apart(recent: RecentEvents) -> None:
+    for _ in range(2):
+        recent(failed(ErrorClass.SERVER_ERROR, Fault.UPSTREAM))
+        recent.second_over(0)
+    for _ in range(LATELY - 2):
+        recent.second_over(0)
+    (server_error,) = recent.now().errors
+    assert (server_error.count, server_error.lately) == (2, 1)
+    recent.second_over(0)
+    (server_error,) = recent.now().errors
+    assert (server_error.count, server_error.lately) == (2, 0)
 
 
 def test_how_long_calls_and_waits_took_is_told_by_ranks(recent: RecentEvents) -> None:
