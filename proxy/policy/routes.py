@@ -14,8 +14,8 @@ OTHER = "other"
 
 _LEARNED = 200
 """Routes that may be learned; how many of all have series of their own is the metrics page's matter."""
-LONGEST_LEARNED = 96
-"""Characters of a route that is learned (the longest of the SDKs has 75): it stands in each of its series."""
+LONGEST_LEARNED = 64
+"""Characters of a route that is learned; the metrics page has them in each of some 35 series."""
 _LONGEST_PATH = 1024
 _DEEPEST = 16
 _CACHED_PATHS = 2048

@@ -132,7 +132,7 @@ def test_no_more_is_learned_than_there_is_room_for_and_known_routes_take_none() 
 
 def test_a_route_so_long_that_it_would_swell_the_metrics_is_not_learned() -> None:
     table = RouteTable()
-    longest = ("/" + "x" * 31) * 3
+    longest = ("/" + "x" * 31) * 2
     assert len(longest) == LONGEST_LEARNED
     for path in (longest, longest + "x"):
         table.answered(path, 200)
