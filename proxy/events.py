@@ -92,6 +92,14 @@ class RetryScheduled:
 
 
 @dataclass(frozen=True, slots=True)
+class Retried:
+    """Another attempt begins, after one that failed so: it was not only scheduled, its turn has come."""
+
+    route: str
+    error_class: ErrorClass
+
+
+@dataclass(frozen=True, slots=True)
 class RetryStopped:
     """A transient failure is not tried again, for this reason."""
 
@@ -252,6 +260,7 @@ Event = (
     | Rejected
     | AttemptEnded
     | RetryScheduled
+    | Retried
     | RetryStopped
     | LimitPaused
     | LimitResumed

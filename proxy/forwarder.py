@@ -23,6 +23,7 @@ from proxy.events import (
     Coalesced,
     Events,
     Failed,
+    Retried,
     RetryScheduled,
     RetryStopped,
 )
@@ -30,7 +31,7 @@ from proxy.learning import Learning
 from proxy.messages import Bytes, Request, Response
 from proxy.party import Abandoned, Party
 from proxy.policy import feedback
-from proxy.policy.classify import Judgement, judge, structured_code
+from proxy.policy.classify import FAULT_OF, Judgement, judge, structured_code
 from proxy.policy.groups import Groups, Health
 from proxy.policy.headers import is_json
 from proxy.policy.limits import Lanes, LimitTable
@@ -146,8 +147,8 @@ class Forwarder:
                     attempt = await self._attempt(request, lanes, turn, account)
                     wait = self._another(request, health, attempt, account)
                     if wait is None:
-                        async with _answer(attempt) as answer:
-                            yield self._for_client(answer)
+                        async with self._answer(request, attempt.outcome) as answer:
+                            yield answer
                         return
                     # Closed before the wait, so that who waits holds no connection and no "at once" slot.
                     last, delay = await keep(attempt.outcome), wait
@@ -162,6 +163,7 @@ class Forwarder:
                     yield self._for_client(last)  # it says more than our refusal to ask again
                     return
                 assert isinstance(again, Turn), "it asks for nobody's like"
+                self._events(Retried(request.route, attempt.judgement.error_class))
                 turn = again
 
     def _lanes(self, request: Request, health: Health) -> Lanes:
@@ -225,12 +227,19 @@ class Forwarder:
     def _tell(
         self, request: Request, status: int | None, judgement: Judgement, seconds: float, *, written: bool
     ) -> None:
-        method, route, error_class = request.method, request.route, judgement.error_class
-        fault = judgement.fault
-        self._events(AttemptEnded(method, route, status, error_class, fault, seconds, written))
-        # A client that left fails no attempt; it is told once, at the exchange's end.
-        if error_class not in (ErrorClass.NONE, ErrorClass.CLIENT_DISCONNECTED):
-            self._events(Failed(request.id, method, route, status, error_class, fault, judgement.code))
+        error_class, fault = judgement.error_class, judgement.fault
+        self._events(
+            AttemptEnded(request.method, request.route, status, error_class, fault, seconds, written)
+        )
+        # A client that left, and what fails here, is told once: by who answers, at the exchange's end.
+        if fault not in (Fault.NONE, Fault.PROXY):
+            self._failed(request, status, error_class, judgement.code)
+
+    def _failed(
+        self, request: Request, status: int | None, error_class: ErrorClass, code: str | None = None
+    ) -> None:
+        fault = FAULT_OF[error_class]
+        self._events(Failed(request.id, request.method, request.route, status, error_class, fault, code))
 
     async def _read_ahead(
         self, request: Request, response: Response
@@ -287,16 +296,19 @@ class Forwarder:
         # A pause does the waiting: the request keeps its place, at the head of those it holds.
         return 0.0 if attempt.held and self._admission.holds else decision.delay
 
+    @asynccontextmanager
+    async def _answer(self, request: Request, outcome: Response | UpstreamError) -> AsyncIterator[Response]:
+        if isinstance(outcome, UpstreamError):
+            raise UpstreamFailed(outcome) from outcome
+        try:
+            yield self._for_client(outcome)
+        except (UpstreamError, UpstreamFailed) as error:
+            # It broke while it was read. Told here, it is told once, however many share it.
+            self._failed(request, outcome.status, error.error_class)
+            raise
+        finally:
+            await outcome.body.close()
+
     def _for_client(self, response: Response) -> Response:
         headers = feedback.date_to_seconds(response.headers, wall=self._clock.wall())
         return replace(response, headers=headers)
-
-
-@asynccontextmanager
-async def _answer(attempt: Attempt) -> AsyncIterator[Response]:
-    if isinstance(attempt.outcome, UpstreamError):
-        raise UpstreamFailed(attempt.outcome) from attempt.outcome
-    try:
-        yield attempt.outcome
-    finally:
-        await attempt.outcome.body.close()

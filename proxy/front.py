@@ -106,7 +106,8 @@ class Front:
             except Refusal as refusal:
                 answer, status = self._refusal(request, refusal, account), refusal.status
             except UpstreamError as error:
-                self._abort(http, request, account, error.error_class, status)
+                account.judged(error.error_class, FAULT_OF[error.error_class])
+                abort(http)
             except ConnectionError:
                 # The client's connection broke while we read or wrote, before aiohttp could cancel us.
                 self._abort(http, request, account, ErrorClass.CLIENT_DISCONNECTED, status)
@@ -138,10 +139,7 @@ class Front:
         try:
             response = await self._localiser.localise(request, response)
         except UpstreamError as error:
-            failed = UpstreamFailed(error)
-            account.judged(failed.error_class, FAULT_OF[failed.error_class])
-            self._failed(request, account, response.status)
-            raise failed from error
+            raise UpstreamFailed(error) from error
         said = describe.forwarded(response.status), describe.timing(account)
         fields = describe.additions(
             downward(response),
@@ -193,6 +191,7 @@ class Front:
         error_class: ErrorClass,
         status: int | None,
     ) -> None:
+        """Break the connection because of us or of the client; what the API broke is told by who asked it."""
         account.judged(error_class, FAULT_OF[error_class])
         abort(http)
         self._failed(request, account, status)

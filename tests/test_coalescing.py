@@ -11,13 +11,13 @@ from proxy.coalescing import Coalescing
 from proxy.config import Coalescing as Settings
 from proxy.config import Limit
 from proxy.errors import ErrorClass, QueueTimeout, ShuttingDown, UpstreamError, UpstreamFailed
-from proxy.events import AttemptEnded, Coalesced
+from proxy.events import AttemptEnded, Coalesced, Failed
 from proxy.messages import Headers, Request, Response
 from proxy.party import Abandoned, Party
 from proxy.policy.alike import Alike
 from proxy.virtual import VirtualClock, run_virtual
 from tests.fakes import BrokenBody, headers, request, response
-from tests.test_forwarder import Journey, Stream
+from tests.test_forwarder import Journey, Stream, broken_off
 
 NARROW = Limit(name="narrow", requests=1, per=6.0)
 
@@ -326,6 +326,7 @@ def test_a_large_answer_that_breaks_off_breaks_off_for_everybody() -> None:
 
     run_virtual(main())
     assert body.closed
+    assert clients.through.seen(Failed) == [broken_off(request(ticket=1))]
 
 
 class Endless:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import pytest
@@ -18,10 +19,12 @@ from proxy.events import (
     AttemptEnded,
     Event,
     Events,
+    Failed,
     ForeignSeen,
     LimitMoved,
     LimitPaused,
     Listener,
+    Retried,
     RetryScheduled,
     RetryStopped,
 )
@@ -115,6 +118,12 @@ class Stream:
         self.closed = True
 
 
+def broken_off(made: Request) -> Failed:
+    """Return what is told of an answer that broke off."""
+    broken = ErrorClass.RESPONSE_INCOMPLETE
+    return Failed(made.id, made.method, made.route, 200, broken, Fault.NETWORK, None)
+
+
 RESET = failed(ErrorClass.CONNECTION_TERMINATED)
 REFUSED = failed(ErrorClass.CONNECTION_REFUSED, written=False)
 
@@ -201,6 +210,20 @@ def test_a_transient_answer_is_tried_again_after_one_two_and_four_seconds(status
     assert journey.run()[:2] == (200, b"at last")
     assert journey.sent_at == [0.0, 1.0, 3.0, 7.0]
     assert len(journey.seen(RetryScheduled)) == 3
+
+
+def test_a_retry_is_one_when_its_turn_has_come_and_not_before() -> None:
+    journey = Journey([response(503, retry_after="9"), response(500), response()])
+
+    async def main() -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(8.0):
+                await journey.go()
+        assert (len(journey.seen(RetryScheduled)), journey.seen(Retried)) == (1, [])
+        await journey.go()
+
+    run_virtual(main())
+    assert journey.seen(Retried) == [Retried(request().route, ErrorClass.SERVER_ERROR)]
 
 
 def test_what_is_left_of_the_deadline_shrinks_with_every_attempt() -> None:
@@ -363,6 +386,22 @@ def test_a_large_answer_is_streamed_and_its_break_is_the_clients_to_see() -> Non
     with pytest.raises(UpstreamError):
         journey.run()
     assert body.closed
+    assert journey.seen(Failed) == [broken_off(request())]
+
+
+def test_an_answer_that_breaks_before_its_client_got_any_of_it_is_told_as_well() -> None:
+    journey = Journey([Response(200, "OK", headers(content_length="5000"), BrokenBody())])
+
+    async def main() -> None:
+        async with journey.forwarder.exchange(request(), journey.account) as answer:
+            try:
+                _ = [chunk async for chunk in answer.body.chunks()]
+            except UpstreamError as error:
+                raise UpstreamFailed(error) from error
+
+    with pytest.raises(UpstreamFailed):
+        run_virtual(main())
+    assert journey.seen(Failed) == [broken_off(request())]
 
 
 def test_the_class_of_a_403_is_that_of_its_code() -> None:
@@ -624,6 +663,7 @@ def test_a_fault_of_our_own_is_not_taken_for_the_upstreams() -> None:
 
     run_virtual(main())
     assert (journey.account.error_class, journey.account.fault) == (ErrorClass.INTERNAL_ERROR, Fault.PROXY)
+    assert journey.seen(Failed) == [], "it is told once, by who answers"
 
 
 # What the API says of its limits, on the way.

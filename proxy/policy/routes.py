@@ -14,6 +14,8 @@ OTHER = "other"
 
 _LEARNED = 200
 """Routes that may be learned; how many of all have series of their own is the metrics page's matter."""
+LONGEST_LEARNED = 64
+"""Characters of a route that is learned; the metrics page has them in each of some 35 series."""
 _LONGEST_PATH = 1024
 _DEEPEST = 16
 _CACHED_PATHS = 2048
@@ -209,7 +211,7 @@ class RouteTable:
         if 200 <= status < 300 and len(self._learned) < self._bound:
             template = self.template(path)
             new = template != OTHER and template not in self._known and template not in self._learned
-            if new and not self._is_secret(template):
+            if new and len(template) <= LONGEST_LEARNED and not self._is_secret(template):
                 self._learned.add(template)
 
     def _template(self, path: str) -> str:

@@ -37,7 +37,7 @@ from proxy.events import (
     LimitPaused,
     Observed,
     Rejected,
-    RetryScheduled,
+    Retried,
     RetryStopped,
 )
 from proxy.policy.routes import OTHER
@@ -80,7 +80,7 @@ class Metrics:
             Rejected: self._rejected,
             AttemptEnded: self._attempt_ended,
             Failed: self._failed,
-            RetryScheduled: self._retry_scheduled,
+            Retried: self._retried,
             RetryStopped: self._retry_stopped,
             LimitPaused: self._limit_paused,
             ForeignSeen: self._foreign_seen,
@@ -180,7 +180,7 @@ class Metrics:
     def _failed(self, event: Failed) -> None:
         self._errors(event.error_class, event.fault).inc()
 
-    def _retry_scheduled(self, event: RetryScheduled) -> None:
+    def _retried(self, event: Retried) -> None:
         self._retries(event.error_class).inc()
 
     def _retry_stopped(self, event: RetryStopped) -> None:

@@ -7,6 +7,7 @@ from proxy.errors import ErrorClass, Fault
 from proxy.events import LEDGER_REASONS
 from proxy.policy.classify import FAULT_OF
 from proxy.policy.retry import Reason
+from proxy.policy.routes import LONGEST_LEARNED
 from proxy.telemetry.children import MOST
 from proxy.telemetry.series import ALL, LABELS, PREFIX, Series
 
@@ -31,9 +32,10 @@ _BOUNDS = f"""## How large the page gets
 
 Nothing that clients send makes it grow: no path, credential, caller or client is a label. A route gets series
 of its own while there is room, up to `metrics.routes`, and loses them when nobody has asked for it for
-`metrics.idle` seconds (an hour); all others are `other`. From {MOST} combinations of method, route, status
-and class on, further ones are counted for the route `other`. An error's class is never lost, so sums by class
-are exact. With the documented limits the page stays under 2,000 series and 300 kB.
+`metrics.idle` seconds (an hour); all others are `other`, and so is a path that the SDK does not know and that
+gives a route of more than {LONGEST_LEARNED} characters. From {MOST} combinations of method, route, status and
+class on, further ones are counted for the route `other`. An error's class is never lost, so sums by class are
+exact. With the documented limits the page stays under 2,000 series and 300 kB.
 
 `upstream_attempts_total` equals the API's own count. A connection that could not be made is no attempt that
 the API knows of, and is in `errors_total` alone. When a series was dropped and its route is asked for again,

@@ -4,7 +4,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -156,6 +156,18 @@ async def failure(upstream: Upstream, request: Request | None = None) -> Upstrea
     except UpstreamError as error:
         return error
     raise AssertionError("it did not fail")
+
+
+@contextmanager
+def full() -> Iterator[int]:
+    """Yield a port at which connections are neither taken nor refused: as many wait there as may."""
+    with ExitStack() as opened:
+        port = opened.enter_context(socket.create_server(("127.0.0.1", 0), backlog=1)).getsockname()[1]
+        for _ in range(4):
+            other = opened.enter_context(socket.socket())
+            other.setblocking(False)
+            other.connect_ex(("127.0.0.1", port))
+        yield port
 
 
 @contextmanager

@@ -4,7 +4,6 @@ These tests also guard the parts of aiohttp's inside that `adapters/upstream.py`
 """
 
 import asyncio
-import socket
 import ssl
 
 import pytest
@@ -12,7 +11,7 @@ import pytest
 from proxy import config
 from proxy.adapters.upstream import Upstream
 from proxy.errors import ErrorClass, UpstreamError
-from tests.adapters.servers import OK, Marks, Server, answering, ask, failure, read, running, sending
+from tests.adapters.servers import OK, Marks, Server, answering, ask, failure, full, read, running, sending
 from tests.fakes import spool
 
 
@@ -224,21 +223,12 @@ async def test_without_a_connection_nothing_was_written(url: str, error_class: E
 
 
 async def test_a_host_that_does_not_accept_in_time_is_named_so() -> None:
-    with socket.create_server(("127.0.0.1", 0), backlog=1) as full:
-        port = full.getsockname()[1]
-        waiting = []
-        for _ in range(4):  # fills the backlog, so that the next connection is neither taken nor refused
-            other = socket.socket()
-            other.setblocking(False)
-            other.connect_ex(("127.0.0.1", port))
-            waiting.append(other)
+    with full() as port:
         upstream = Upstream(
             config.Upstream(base_url=f"http://127.0.0.1:{port}", connect_timeout=0.2), config.Headers()
         )
         error = await failure(upstream)
         await upstream.close()
-        for other in waiting:
-            other.close()
     assert (error.error_class, error.written) == (ErrorClass.CONNECTION_TIMEOUT, False)
 
 

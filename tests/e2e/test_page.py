@@ -255,7 +255,7 @@ def test_all_of_it_can_be_reached_with_the_keyboard(browser: Browser, site: Site
     for _ in range(10):
         browser.driver.switch_to.active_element.send_keys(Keys.TAB)
         reached.append(browser.run(focused))
-    links = ("metrics", "status", "readyz", "healthz", "breakers", "events")
+    links = ("metrics", "status", "readyz", "healthz", "breakers", "log", "events")
     assert reached == [
         ["A", "#main", True],
         ["SUMMARY", "", True],

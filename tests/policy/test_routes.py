@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.policy.routes import KNOWN_ROUTES, OTHER, RouteTable
+from proxy.policy.routes import KNOWN_ROUTES, LONGEST_LEARNED, OTHER, RouteTable
 
 UID = str(UUID(int=0x1F00_BA4))
 LABEL = re.compile(r"other|/[A-Za-z0-9._~{}/-]*")
@@ -128,6 +128,15 @@ def test_no_more_is_learned_than_there_is_room_for_and_known_routes_take_none() 
         table.answered(path, 200)
     assert [table.label(path) for path in ("/one/", "/two/", "/three/")] == ["/one/", "/two/", OTHER]
     assert repr(table) == f"<RouteTable {len(KNOWN_ROUTES)} known, 2 of 2 learned>"
+
+
+def test_a_route_so_long_that_it_would_swell_the_metrics_is_not_learned() -> None:
+    table = RouteTable()
+    longest = ("/" + "x" * 31) * 2
+    assert len(longest) == LONGEST_LEARNED
+    for path in (longest, longest + "x"):
+        table.answered(path, 200)
+    assert (table.label(longest), table.label(longest + "x")) == (longest, OTHER)
 
 
 def test_known_routes_can_be_ones_own() -> None:

@@ -1,32 +1,42 @@
 """What the metrics page says after something happened."""
 
 import threading
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import cycle, product
+from typing import get_args
 
 import prometheus_client
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_open
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from proxy.config import Settings
+from proxy.config import DOCUMENTED_LIMITS, Settings
 from proxy.errors import ErrorClass, Fault
 from proxy.events import (
     LEDGER_REASONS,
     Admitted,
     AttemptEnded,
+    Coalesced,
+    Event,
     ExchangeEnded,
     Failed,
     ForeignSeen,
     LedgerFailed,
     LifecycleChanged,
     LimitPaused,
+    Observed,
     Rejected,
-    RetryScheduled,
+    Retried,
     RetryStopped,
 )
+from proxy.policy.classify import FAULT_OF, TRANSIENT
+from proxy.policy.retry import Reason
+from proxy.policy.routes import KNOWN_ROUTES, LONGEST_LEARNED
 from proxy.state import BreakerState, LimitState, State
-from proxy.telemetry.metrics import Metrics
+from proxy.telemetry.metrics import METHODS, Metrics
+from proxy.telemetry.series import CALLS, WAITS
 
 ROUTE = "/api/v1/datasets/{id}/"
 STATE = State(
@@ -149,7 +159,7 @@ def test_a_configuration_that_was_bad_is_shown_until_one_is_good(metrics: Metric
 
 
 def test_retries_waits_and_pauses_are_counted(metrics: Metrics) -> None:
-    metrics(RetryScheduled(ROUTE, ErrorClass.UNAVAILABLE, 1.0))
+    metrics(Retried(ROUTE, ErrorClass.UNAVAILABLE))
     metrics(RetryStopped(ROUTE, ErrorClass.UNAVAILABLE, "deadline"))
     metrics(Admitted(ROUTE, "inference", 42.0))
     metrics(LimitPaused("standard", 12.0))
@@ -301,3 +311,68 @@ def test_the_page_can_be_written_in_a_thread_while_events_come(metrics: Metrics)
         for number in range(100, 999):
             metrics(ended(number))
     assert len(pages) == 20
+
+
+# How large the page gets, whatever happens.
+
+MOST_SERIES, MOST_BYTES = 2000, 300_000
+"""What `docs/metrics.md` promises, with the documented limits."""
+
+
+def routes(count: int) -> list[str]:
+    """Return routes of the API, and others that can be learned, the longest first."""
+    learned = [f"/learned/{n:03}/".ljust(LONGEST_LEARNED, "x") for n in range(count - len(KNOWN_ROUTES))]
+    return sorted((*learned, *KNOWN_ROUTES), key=len, reverse=True)
+
+
+def all_that_can_be_counted() -> Iterator[Event]:
+    """Yield what makes every series that there can be: each label with each of its values."""
+    methods, statuses = sorted(METHODS | {"BREW"}), (None, 100, 200, 404, 599, 999, 1000)
+    seconds = cycle(bucket + 0.001234 for bucket in (0.0, *CALLS, *WAITS))
+    for route in routes(400):
+        yield Coalesced(route)
+        for method, status, (error_class, fault) in zip(
+            cycle(methods), cycle(statuses), FAULT_OF.items(), strict=False
+        ):
+            took = next(seconds)
+            yield replace(ended(status, error_class, fault, method), route=route, duration=took)
+            yield replace(attempt(status, error_class, fault, method=method), route=route, seconds=took)
+    for method, status, (error_class, fault) in product(methods, range(100, 1000, 50), FAULT_OF.items()):
+        yield ended(status, error_class, fault, method)
+        yield attempt(status, error_class, fault, method=method)
+    for error_class, fault in FAULT_OF.items():
+        yield failed(error_class, fault)
+        if fault is Fault.PROXY:
+            yield Rejected(ROUTE, error_class)
+            yield Observed(ROUTE, "none", 0.0, error_class)
+    for error_class in TRANSIENT:
+        yield Retried(ROUTE, error_class)
+        yield from (RetryStopped(ROUTE, error_class, reason) for reason in get_args(Reason))
+    for limit in (*(limit.name for limit in DOCUMENTED_LIMITS), "breaker", "none"):
+        yield from (Admitted(ROUTE, limit, 1.0), Observed(ROUTE, limit, 1.0, None))
+        yield from (LimitPaused(limit, 1.0), ForeignSeen(limit, 1))
+    yield from (LedgerFailed(reason) for reason in LEDGER_REASONS)
+
+
+def crowded() -> State:
+    """Return the state of a proxy with the documented limits and some groups of routes."""
+    return State(
+        limits=tuple(
+            LimitState(limit.name, limit.size, limit.per or 0.0, 0, 1, 1, 1, True)
+            for limit in DOCUMENTED_LIMITS
+        ),
+        breakers=tuple(BreakerState(f"group_{n}", "half_open", False) for n in range(4)),
+    )
+
+
+@pytest.mark.parametrize("accept", ["", "application/openmetrics-text; version=1.0.0"])
+def test_whatever_happens_the_page_has_fewer_series_and_bytes_than_promised(accept: str) -> None:
+    metrics = Metrics(Settings(), version="1.2.3", trace=lambda: "0123456789abcdef" * 2)
+    for event in all_that_can_be_counted():
+        metrics(event)
+    body, _ = metrics.render(accept, crowded())
+    series = Counter(
+        line.partition(b" ")[0].partition(b"{")[0].decode() for line in body.splitlines() if line[:1] != b"#"
+    )
+    assert series.total() < MOST_SERIES, series.most_common()
+    assert len(body) < MOST_BYTES, series.most_common()
