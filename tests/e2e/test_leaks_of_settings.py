@@ -194,6 +194,7 @@ async def test_the_content_of_a_file_is_cut_out_before_and_after_it_is_changed(t
 async def test_a_level_that_is_set_lasts_until_the_next_reload() -> None:
     log = io.StringIO()
     tables = {
+        "upstream": {"base_url": "http://127.0.0.1:1"},
         "listen": {"addresses": ["127.0.0.1:0"], "admin_address": "127.0.0.1:0"},
         "log": {"format": "json", "level": "error"},
     }
