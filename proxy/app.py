@@ -25,14 +25,12 @@ from proxy.admin.handlers import Admin
 from proxy.admission import Admission
 from proxy.assembly import (
     Assembly,
-    SecretReader,
     StartError,
     access,
     examine_store,
     remembered,
     replica,
     shared_secret,
-    tracing,
 )
 from proxy.clock import LoopClock
 from proxy.config_places import parse_place
@@ -40,23 +38,17 @@ from proxy.config_reload import changes, taken_over
 from proxy.config_report import ConfigError, effective
 from proxy.config_values import SHORTEST_TOKEN
 from proxy.errors import Refusal, UpstreamError
-from proxy.events import BreakerChanged, Events, LifecycleChanged, LogLevelChanged
+from proxy.events import BreakerChanged, LifecycleChanged
 from proxy.listener import Listener
+from proxy.observability import Observability
 from proxy.observation import Observation
 from proxy.pacing import Pacing
 from proxy.policy.groups import Groups
 from proxy.policy.limits import LimitTable
 from proxy.policy.routes import RouteTable
-from proxy.pulse import Pulse
 from proxy.readiness import Readiness
 from proxy.sockets import CannotListen, Sockets
 from proxy.state import BreakerState, LaneUse, State, limit_states, pauses
-from proxy.telemetry.logs import Logs
-from proxy.telemetry.metrics import Metrics
-from proxy.telemetry.recent import RecentEvents
-from proxy.telemetry.redaction import Redaction
-from proxy.telemetry.rendering import Lines, Logger, configure
-from proxy.telemetry.stdlib import quiet_stdlib
 from proxy.tls import Certificates, Unusable
 from proxy.traffic import Traffic
 
@@ -73,23 +65,10 @@ class App:
     def __init__(self, settings: config.Settings, *, log_stream: TextIO | None = None) -> None:
         self.settings = settings
         self._clock = LoopClock()
-        self._tracing = tracing(settings, self._clock, version=proxy.__version__)
-        self._redaction = Redaction()
-        self._lines = Lines(log_stream or sys.stderr or io.StringIO(), self._redaction)
-        self._metrics = Metrics(
-            settings,
-            version=proxy.__version__,
-            trace=self._tracing.trace_id,
-            lines_lost=lambda: self._lines.lost,
-        )
-        self._logs = Logs(self._logger, settings.log.level, trace=self._tracing.trace_id)
-        self._recent = RecentEvents(self._clock)
-        self._pulse = Pulse(self._second_over)
-        # Tracing comes last: until a request's end has been told, the others ask for its trace.
-        self._events = Events(
-            self._metrics, self._recent, self._logs, *self._tracing.listeners, complain=self._logs.complain
-        )
-        self._reader = SecretReader(self._clock, self._events, self._redaction)
+        stream = log_stream or sys.stderr or io.StringIO()
+        self.observability = Observability(settings, self._clock, stream)
+        self._events = self.observability.events
+        self._secrets = self.observability.secrets
         self._traffic = Traffic()
         self._doors: list[Sockets] = []
         self._hurry = asyncio.Event()
@@ -103,12 +82,11 @@ class App:
         """Listen in every place. Raises `StartError`."""
         tls = self._tls()
         self._build()
-        self._restore_stdlib = quiet_stdlib(lambda: self._logs.logger, self._redaction)
-        if self._replica is not None:
-            await self._replica.start()
         admin, listen = self._admin, self.settings.listen
         try:
-            self._trace()
+            self.observability.start(lambda: len(self._admission.line))
+            if self._replica is not None:
+                await self._replica.start()
             urls = await self._listen(
                 Listener(self._handle, self._refuse, listen), listen.addresses, "--listen", tls
             )
@@ -122,29 +100,22 @@ class App:
         where = f"{', '.join(urls)} (metrics and status: {self.admin_url})"
         self._events(LifecycleChanged("listening", where))
         self._readiness.watch()
-        self._pulse.start()
         if self.settings.queue.observe:
             said = "Nothing is held back (queue.observe): the API's limits can be exceeded."
             self._events(LifecycleChanged("observing", said))
 
-    def _trace(self) -> None:
-        try:
-            self._tracing.start(self._events)
-        except ValueError as error:  # of variables, which are no settings of ours
-            raise StartError(f"Traces cannot be sent, by the environment (OTEL_…): {error}") from error
-
     def read_files(self) -> None:
         """Read certificates, keys and tokens; raises `StartError`."""
         self._tls()
-        access(self.settings, self._reader)
+        access(self.settings, self._secrets)
         self._admin_token()
         if self.settings.redis.shared:
-            shared_secret(self.settings.redis, self._reader)
+            shared_secret(self.settings.redis, self._secrets)
 
     async def try_store(self) -> None:
         """Try the store through which the budget is shared, if there is one; raises `StartError`."""
         if self.settings.redis.shared:
-            await examine_store(self.settings.redis, self._reader)
+            await examine_store(self.settings.redis, self._secrets)
 
     def _tls(self) -> ssl.SSLContext | None:
         settings, clock = self.settings.listen, self._clock
@@ -180,18 +151,18 @@ class App:
             self._events,
             self._admission,
             self._groups,
-            RouteTable(is_secret=self._redaction.cuts),
+            RouteTable(is_secret=self.observability.redaction.cuts),
             self._traffic,
             hashed_with,
-            self._reader,
-            self._tracing,
+            self._secrets,
+            self.observability.tracing,
         )
         self._front = self._assembly.front(settings, self._upstream)
         self._admin = Admin(
-            render_metrics=self._metrics.render,
+            render_metrics=self.observability.metrics.render,
             state=self.state,
             callers=self._admission.callers,
-            recent=self._recent.now,
+            recent=self.observability.recent.now,
             ready=self._readiness.now,
             changes=self._changes(),
             effective=self.shown(),
@@ -202,8 +173,8 @@ class App:
         return Changes(
             breakers=lambda: self.state().breakers,
             force=lambda group, opened: self._guard.force(group, opened=opened),
-            level=lambda: self._logs.level,
-            set_level=self._set_log_level,
+            level=self.observability.log_level,
+            set_level=self.observability.set_log_level,
             token=self._admin_token(),
         )
 
@@ -213,9 +184,9 @@ class App:
         limits, probe = LimitTable(settings.limits), not settings.queue.observe
         self._ledger: LocalLedger | RedisLedger
         if settings.redis.shared:
-            self._replica = replica(settings, limits, self._reader, probe=probe)
+            self._replica = replica(settings, limits, self._secrets, probe=probe)
             self._ledger = self._replica.ledger
-            return shared_secret(settings.redis, self._reader)
+            return shared_secret(settings.redis, self._secrets)
         self._ledger = LocalLedger(
             limits,
             self._clock,
@@ -229,7 +200,9 @@ class App:
     def _trouble(self) -> str:
         if self._replica is None:
             return ""
-        return self._redaction.without_known(self._replica.ledger.trouble)  # a store may quote its password
+        return self.observability.redaction.without_known(
+            self._replica.ledger.trouble
+        )  # a store may quote its password
 
     def _make_admission(self) -> Admission:
         queue, pacing = self.settings.queue, Pacing(self.settings.limits)
@@ -241,7 +214,7 @@ class App:
         listen = self.settings.listen
         if listen.admin_token is None and listen.admin_token_file is None:
             return None
-        return self._reader.read(listen.admin_token, listen.admin_token_file, at_least=SHORTEST_TOKEN)
+        return self._secrets.read(listen.admin_token, listen.admin_token_file, at_least=SHORTEST_TOKEN)
 
     async def _handle(self, http: web.BaseRequest) -> web.StreamResponse:
         return await self._front.handle(http)
@@ -286,22 +259,12 @@ class App:
         )
         self._groups.configure(settings.breaker, settings.retry)
         self._admission.configure(settings.queue, Pacing(settings.limits))
-        self._logs.set_level(settings.log.level)
-        self._metrics.configured(settings)
+        self.observability.configure(settings)
         self._admin.effective = self.shown()
-
-    def _logger(self, level: config.Level) -> Logger:
-        return configure(self.settings.log.model_copy(update={"level": level}), self._lines)
-
-    def _set_log_level(self, level: config.Level) -> None:
-        before = self._logs.level
-        if level != before:
-            self._logs.set_level(level)
-            self._events(LogLevelChanged(level, before))
 
     def shown(self) -> str:
         """Return the configuration in force as TOML, without secrets, wherever they stand in it."""
-        return self._redaction.without_known(effective(self.settings))
+        return self.observability.redaction.without_known(effective(self.settings))
 
     def _retire(self, upstream: Upstream) -> None:
         """Close connections to an upstream of other settings, when nobody uses them any more."""
@@ -353,10 +316,6 @@ class App:
             shared=self._replica is not None,
         )
 
-    def _second_over(self) -> None:
-        self._recent.second_over(len(self._admission.line))
-        self._metrics.sweep(self._clock.now())
-
     def warn_of_files(self, shortage: str) -> None:
         """Say in the log that the system allows too few open files."""
         self._events(LifecycleChanged("few_open_files", shortage))
@@ -399,7 +358,6 @@ class App:
             wait.cancel()
 
     async def _close(self) -> None:
-        self._pulse.stop()
         self._admin.close()
         for doors in self._doors:
             await doors.close()
@@ -412,5 +370,4 @@ class App:
             await self._replica.close()
         if self._keeper is not None:
             await self._keeper.close()
-        await self._tracing.close()
-        self._restore_stdlib()
+        await self.observability.close()

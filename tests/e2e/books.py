@@ -156,7 +156,7 @@ class Page:
     @classmethod
     def of(cls, app: App) -> "Page":
         """Read the page of a proxy, which may have stopped."""
-        return cls(app._metrics.render("", app.state())[0].decode())
+        return cls(app.observability.metrics.render("", app.state())[0].decode())
 
     def by(self, name: str, *labels: str) -> Sums:
         """Add up a series by what these labels say, joined by a slash."""
@@ -200,7 +200,7 @@ def check_own(app: App, page: Page, tally: Tally, errors: Sums, lines: list[dict
     assert page.by("errors_total", "error_class", "fault") == {
         f"{error_class}/{fault_of(error_class)}": count for error_class, count in errors.items()
     }
-    recent = {str(one.error_class): one.count for one in app._recent.now().errors}
+    recent = {str(one.error_class): one.count for one in app.observability.recent.now().errors}
     assert recent == errors
 
 

@@ -28,7 +28,8 @@ def test_off_is_the_default_and_loads_nothing_of_opentelemetry() -> None:
         "from proxy.config import Settings\n"
         "async def main(): return App(Settings())\n"
         "app = asyncio.run(main())\n"
-        "print(type(app._tracing).__name__, [name for name in sys.modules if 'opentelemetry' in name])\n"
+        "loaded = [name for name in sys.modules if 'opentelemetry' in name]\n"
+        "print(type(app.observability.tracing).__name__, loaded)\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "Untraced []\n"

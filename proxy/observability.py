@@ -1,0 +1,90 @@
+"""Everybody who is told of what happens, made out of settings: metrics, the log, traces, the last minutes.
+
+What they are told is `events.py`; what they make of it is in `telemetry/`.
+"""
+
+from collections.abc import Callable
+from typing import TextIO
+
+import proxy
+from proxy import config
+from proxy.assembly import SecretReader, StartError, tracing
+from proxy.clock import Clock
+from proxy.events import Events, LogLevelChanged
+from proxy.pulse import Pulse
+from proxy.telemetry.logs import Logs
+from proxy.telemetry.metrics import Metrics
+from proxy.telemetry.recent import RecentEvents
+from proxy.telemetry.redaction import Redaction
+from proxy.telemetry.rendering import Lines, Logger, configure
+from proxy.telemetry.stdlib import quiet_stdlib
+
+
+class Observability:
+    """Those who listen to `events`, and what they have in common: no secret gets past `redaction`.
+
+    Raises `StartError`.
+    """
+
+    def __init__(self, settings: config.Settings, clock: Clock, stream: TextIO) -> None:
+        self._settings = settings
+        self._clock = clock
+        self.redaction = Redaction()
+        self._lines = Lines(stream, self.redaction)
+        self.tracing = tracing(settings, clock, version=proxy.__version__)
+        self.metrics = Metrics(
+            settings,
+            version=proxy.__version__,
+            trace=self.tracing.trace_id,
+            lines_lost=lambda: self._lines.lost,
+        )
+        self.recent = RecentEvents(clock)
+        self._logs = Logs(self._logger, settings.log.level, trace=self.tracing.trace_id)
+        # Tracing comes last: until a request's end has been told, the others ask for its trace.
+        self.events = Events(
+            self.metrics, self.recent, self._logs, *self.tracing.listeners, complain=self._logs.complain
+        )
+        self.secrets = SecretReader(clock, self.events, self.redaction)
+        self._pulse: Pulse | None = None
+        self._undo: Callable[[], None] = lambda: None
+
+    def start(self, waiting: Callable[[], int]) -> None:
+        """Begin, once the event loop runs; `waiting` is how many wait now. Raises `StartError`."""
+        self._undo = quiet_stdlib(lambda: self._logs.logger, self.redaction)
+        self._pulse = Pulse(lambda: self._second_over(waiting()))
+        self._pulse.start()
+        try:
+            self.tracing.start(self.events)
+        except ValueError as error:  # of variables, which are no settings of ours
+            raise StartError(f"Traces cannot be sent, by the environment (OTEL_…): {error}") from error
+
+    def _second_over(self, waiting: int) -> None:
+        self.recent.second_over(waiting)
+        self.metrics.sweep(self._clock.now())
+
+    def configure(self, settings: config.Settings) -> None:
+        """Go by other settings."""
+        self._settings = settings
+        self._logs.set_level(settings.log.level)
+        self.metrics.configured(settings)
+
+    def _logger(self, level: config.Level) -> Logger:
+        return configure(self._settings.log.model_copy(update={"level": level}), self._lines)
+
+    def log_level(self) -> config.Level:
+        """Return the least severe level that is written now."""
+        return self._logs.level
+
+    def set_log_level(self, level: config.Level) -> None:
+        """Write lines of another level, until the next reload or start."""
+        before = self._logs.level
+        if level != before:
+            self._logs.set_level(level)
+            self.events(LogLevelChanged(level, before))
+
+    async def close(self) -> None:
+        """End, when there is nothing more to be told but that all is over."""
+        if self._pulse is not None:
+            self._pulse.stop()
+        await self.tracing.close()
+        self._undo()
