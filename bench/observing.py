@@ -6,7 +6,6 @@ listener for events, and is the same otherwise. Rounds alternate, and the median
 """
 
 import asyncio
-import os
 import statistics
 import subprocess
 import sys
@@ -22,8 +21,7 @@ from proxy import config, process
 from proxy.app import App
 from proxy.events import Events
 
-_ROUNDS, _REQUESTS, _CONNECTIONS = 9, 4000, 20
-_TICK = os.sysconf("SC_CLK_TCK")
+_ROUNDS, _REQUESTS, _CONNECTIONS = 41, 1000, 20
 _ANSWER = b'{"count": 2, "next": null, "previous": null, "results": [{"uid": "a"}, {"uid": "b"}]}'
 _KEY = "X-Avala-Api-Key: avk_bench"
 _SETTINGS = """
@@ -96,9 +94,9 @@ def running(directory: Path, url: str, *, seen: bool) -> Iterator[tuple[int, str
 
 
 def cpu(process_id: int) -> float:
-    """Return the seconds of CPU that a process has used."""
-    fields = Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICK
+    """Return the seconds of CPU that a process has used, in all its threads."""
+    threads = Path(f"/proc/{process_id}/task").iterdir()
+    return sum(int((thread / "schedstat").read_text().split()[0]) for thread in threads) / 1e9
 
 
 async def ask(socket: str, count: int) -> None:
@@ -133,12 +131,16 @@ async def compare() -> None:
 
 async def rounds(seen: tuple[int, str], unseen: tuple[int, str]) -> None:
     """Measure in turn, and print."""
-    ratios = []
-    for number in range(1, _ROUNDS + 1):
-        one, other = await cost(*seen), await cost(*unseen)
-        ratios.append(one / other)
-        print(f"round {number}: {one:.0f} us seen, {other:.0f} us unseen, {one / other:.3f}")
-    print(f"median: {statistics.median(ratios):.3f} times the CPU of the proxy that is not seen")
+    costs = []
+    for number in range(_ROUNDS):
+        first, second = (seen, unseen) if number % 2 else (unseen, seen)
+        one, other = await cost(*first), await cost(*second)
+        costs.append((one, other) if number % 2 else (other, one))
+    ratios = sorted(one / other for one, other in costs)
+    one, other = (statistics.median(of) for of in zip(*costs, strict=True))
+    low, middle, high = (ratios[round(share * (_ROUNDS - 1))] for share in (0.25, 0.5, 0.75))
+    print(f"{one:.0f} us a request, and {other:.0f} us where nobody is told (medians of {_ROUNDS} rounds)")
+    print(f"{middle:.3f} times as much; half of the rounds between {low:.3f} and {high:.3f}")
 
 
 if __name__ == "__main__":
