@@ -63,20 +63,28 @@ def configure(settings: Log, lines: Lines, *, clock: Clock | None = None) -> Log
     """
     logger: Logger = structlog.wrap_logger(
         lines,
-        processors=[_stamp(clock or LoopClock()), *_rendering(settings, lines)],
+        processors=[_Stamp(clock or LoopClock()), *_rendering(settings, lines)],
         wrapper_class=structlog.make_filtering_bound_logger(settings.level),
         cache_logger_on_first_use=True,
     ).bind()
     return logger
 
 
-def _stamp(clock: Clock) -> Processor:
-    def stamp(_logger: Any, level: str, line: Line) -> Line:
-        moment = datetime.fromtimestamp(clock.wall(), UTC).isoformat(timespec="milliseconds")
-        first = {"timestamp": moment.replace("+00:00", "Z"), "level": level, "event": line.pop("event")}
-        return first | dict(line)
+class _Stamp:
+    """Put time, level and event first; the second is written once for all lines of it."""
 
-    return stamp
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._second = -1
+        self._written = ""
+
+    def __call__(self, _logger: Any, level: str, line: Line) -> Line:
+        second, milliseconds = divmod(int(self._clock.wall() * 1000), 1000)
+        if second != self._second:
+            self._second = second
+            self._written = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+        event = line.pop("event")
+        return {"timestamp": f"{self._written}.{milliseconds:03}Z", "level": level, "event": event, **line}
 
 
 def _rendering(settings: Log, lines: Lines) -> list[Processor]:
