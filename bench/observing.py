@@ -6,6 +6,7 @@ listener for events, and is the same otherwise. Rounds alternate, and the median
 """
 
 import asyncio
+import itertools
 import statistics
 import subprocess
 import sys
@@ -23,6 +24,8 @@ from proxy.events import Events
 
 _ROUNDS, _REQUESTS, _CONNECTIONS = 41, 1000, 20
 _ANSWER = b'{"count": 2, "next": null, "previous": null, "results": [{"uid": "a"}, {"uid": "b"}]}'
+_NUMBERS = itertools.count(1)
+"""What is asked for: never the same twice, or some would go along with others."""
 _KEY = "X-Avala-Api-Key: avk_bench"
 _SETTINGS = """
 [listen]
@@ -102,7 +105,7 @@ def cpu(process_id: int) -> float:
 async def ask(socket: str, count: int) -> None:
     """Send requests one after the other over one connection."""
     reader, writer = await asyncio.open_unix_connection(socket)
-    for number in range(count):
+    for number in itertools.islice(_NUMBERS, count):
         writer.write(f"GET /api/v1/datasets/{number}/ HTTP/1.1\r\nHost: localhost\r\n{_KEY}\r\n\r\n".encode())
         head_bytes = await reader.readuntil(b"\r\n\r\n")
         assert head_bytes.startswith(b"HTTP/1.1 200"), head_bytes
