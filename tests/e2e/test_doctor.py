@@ -255,6 +255,6 @@ async def test_ctrl_c_ends_it_at_once_and_cleanly() -> None:
         said = await process.stdout.readuntil(b"took a connection")
         process.send_signal(signal.SIGINT)
         said += await process.stdout.read()
-        assert await process.wait() == 130
+        assert await process.wait() == 130, said
     assert said.endswith(b"\nInterrupted.\n")
     assert b"Traceback" not in said

@@ -111,7 +111,9 @@ async def test_a_trace_goes_from_the_client_through_each_attempt_to_the_api() ->
         assert [entry.traceparent for entry in stack.sandbox.ledger.entries] == [
             f"00-{TRACE}-{span.span_id.hex()}-01" for span in attempts
         ]
-        assert [span.name for span in collector.of(Span.SPAN_KIND_INTERNAL)] == ["backoff"] * 2
+        # A busy machine takes a millisecond to find that there is room, which is a wait.
+        slept = [span for span in collector.of(Span.SPAN_KIND_INTERNAL) if span.name != "wait"]
+        assert [span.name for span in slept] == ["backoff"] * 2
         assert server.start_time_unix_nano <= attempts[0].start_time_unix_nano
         assert server.end_time_unix_nano >= attempts[2].end_time_unix_nano
         assert abs(time.time() - server.end_time_unix_nano / 1e9) < 30
