@@ -1,12 +1,13 @@
 """What the proxy does and did lately, all in one object: the content of `/status` and of the live page.
 
-The only place that puts it together. The fields are those of `state` and `recent`.
+The only place that puts it together. The fields are those of `state`, `recent` and `policy.verdict`.
 """
 
 from collections.abc import Callable
 from dataclasses import asdict
 
 from proxy.clock import Clock
+from proxy.policy.verdict import verdict
 from proxy.recent import Recent
 from proxy.state import CallerState, State
 
@@ -35,13 +36,15 @@ class Overview:
     def now(self) -> dict[str, object]:
         """Return all of it, as JSON has it."""
         ready, reason = self._ready()
+        state, callers, recent = self._state(), self._callers(), self._recent()
         return {
             "version": self._version,
             "uptime": round(self._clock.now() - self._started, 3),
             "now": round(self._clock.wall(), 3),
             "ready": ready,
             "reason": reason,
-            "state": asdict(self._state()),
-            "callers": [asdict(one) for one in self._callers()],
-            "recent": asdict(self._recent()),
+            "verdict": asdict(verdict((ready, reason), state, callers, recent)),
+            "state": asdict(state),
+            "callers": [asdict(one) for one in callers],
+            "recent": asdict(recent),
         }

@@ -18,7 +18,6 @@ _FILES = (
     "dom.js",
     "lists.js",
     "source.js",
-    "verdict.js",
     "words.js",
     "favicon.svg",
 )

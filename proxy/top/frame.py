@@ -15,7 +15,7 @@ from proxy.top.news import News
 from proxy.top.parts import every_part
 from proxy.top.verdict import verdict
 
-_STYLES = {"good": "bold green", "note": "", "warning": "bold yellow", "bad": "bold red"}
+_STYLES = {"ok": "bold green", "warn": "bold yellow", "bad": "bold red"}
 
 
 class Frame:
@@ -60,7 +60,7 @@ class Frame:
     def _verdict(self, pen: Pen, height: int | None) -> list[Text]:
         """Write the findings out; where there is something else to see they take no more than a third."""
         lines = [
-            pen.cut(pen.write(line, _STYLES[finding.level]))
+            pen.cut(pen.write(line, _STYLES.get(finding.level, "")))
             for finding in verdict(self._news)
             for line in wrap(pen.write(finding.text).plain, pen.width)
         ]

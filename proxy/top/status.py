@@ -56,7 +56,6 @@ class State(_Said):
     in_flight: _Count = 0
     queued: _Count = 0
     queue_size: _Count = 0
-    draining: bool = False
     pauses: Mapping[str, _Seconds] = {}
     breakers: tuple[Breaker, ...] = ()
     ledger_up: bool = True
@@ -96,12 +95,11 @@ class Example(_Said):
 
 
 class Error(_Said):
-    """How often a class of errors occurred, since the start and in the last 30 s, and whose fault it is."""
+    """How often a class of errors occurred since the start, and whose fault it is."""
 
     error_class: str
     fault: str
     count: _Count
-    lately: _Count = 0
     last: Example | None = None
 
 
@@ -124,14 +122,29 @@ class Recent(_Said):
     waits: Quantiles = Quantiles()
 
 
+class Finding(_Said):
+    """A sentence on how it is; `level` is `ok`, `note`, `warn` or `bad`."""
+
+    level: str = "note"
+    text: str
+
+
+class Verdict(_Said):
+    """What the proxy says of itself: what matters most, and what `also` is to be known, the worst first."""
+
+    headline: Finding
+    also: tuple[Finding, ...] = ()
+
+
 class Status(_Said):
-    """All of it; `ready` and `recent` are None where they are not told."""
+    """All of it; `ready`, `verdict` and `recent` are None where they are not told."""
 
     version: str = ""
     uptime: _Seconds = 0.0
     now: _Seconds = 0.0
     ready: bool | None = None
     reason: str = ""
+    verdict: Verdict | None = None
     state: State
     callers: tuple[Caller, ...] = ()
     recent: Recent | None = None

@@ -1,37 +1,26 @@
-"""How the proxy is, in sentences: the gravest first. What can be said of it is in `findings`."""
+"""How the proxy is, in sentences, the worst first: its own verdict, or what to say where there is none."""
 
 from datetime import datetime
 
-from proxy.top.findings import Finding, findings
 from proxy.top.news import News
-from proxy.top.status import Status
-
-_GRAVITY = {"bad": 2, "warning": 1, "note": 0}
+from proxy.top.status import Finding, Status
 
 
 def verdict(news: News) -> list[Finding]:
-    """Say how it is; there is always something to say.
-
-    No news; what is wrong, and what else is to be known; it serves, and what else is to be known.
-    """
+    """Say how it is; there is always something to say."""
     if news.status is None:
         told = news.trouble or f"Asking {news.url}."
-        return [Finding("proxy", "bad" if news.trouble else "warning", told)]
+        return [Finding(level="bad" if news.trouble else "warn", text=told)]
     if news.trouble:
         since = datetime.fromtimestamp(news.heard).strftime("%H:%M:%S")
-        return [Finding("proxy", "bad", f"No news since {since}: {news.trouble}. It is tried again.")]
-    found = _worth_telling(news.status)
-    if found and found[0].level != "note":
-        return found
-    if news.status.ready is False:
-        return [Finding("proxy", "bad", f"The proxy is not ready: {news.status.reason}"), *found]
-    return [Finding("proxy", "good", "Serving"), *found]
+        return [Finding(level="bad", text=f"No news since {since}: {news.trouble}. It is tried again.")]
+    if news.status.verdict is not None:
+        return [news.status.verdict.headline, *news.status.verdict.also]
+    return [_by_readiness(news.status)]
 
 
-def _worth_telling(status: Status) -> list[Finding]:
-    """Leave out that there is some trouble in a place where there is worse."""
-    found = sorted(findings(status), key=lambda finding: -_GRAVITY[finding.level])
-    worst: dict[str, Finding] = {}
-    for finding in found:
-        worst.setdefault(finding.where, finding)
-    return [finding for finding in found if not finding.some or worst[finding.where] is finding]
+def _by_readiness(status: Status) -> Finding:
+    """Say what can be said of an older proxy, which does not judge."""
+    if status.ready is False:
+        return Finding(level="bad", text=f"The proxy is not ready: {status.reason}")
+    return Finding(level="ok", text="Serving")

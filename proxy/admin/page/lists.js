@@ -1,7 +1,6 @@
 // What is told line by line: the numbers of this moment, who waits, times, breakers, the ledger, errors.
 
 import { $, attr, each, foreign, make, part, put, unseen } from "./dom.js";
-import { PLACES, PLACE_OF_FAULT } from "./verdict.js";
 import { clock, count, rough, span } from "./words.js";
 
 const MINUTE = 60;
@@ -81,11 +80,11 @@ function ledger({ shared, ledger_up: up, replicas }) {
   return { key: "ledger", name: "ledger", word, level: up ? "ok" : "warn" };
 }
 
-export function errors(found) {
-  const groups = Object.entries(PLACE_OF_FAULT).map(([fault, where]) => ({
-    name: PLACES[where],
+export function errors(found, places) {
+  const groups = places.map(({ where, name }) => ({
+    name,
     where,
-    errors: found.filter((error) => error.fault === fault),
+    errors: found.filter(({ fault }) => (fault === "upstream" ? "api" : fault) === where),
   }));
   const create = ({ name, where }) => make("div", where, make("h3", "", name), make("p", "none", "No errors."), make("ul"));
   each($("errors"), groups, (group) => group.where, create, (node, group) => {

@@ -1,11 +1,10 @@
-// The live page: what the source says is judged once, and shown everywhere.
+// The live page: what the source says is shown everywhere. What is wrong has been judged by the proxy.
 
 import { budget } from "./budget.js";
 import { chart } from "./chart.js";
 import { $, each, make, part, put } from "./dom.js";
 import { callers, errors, facts, health, times } from "./lists.js";
 import { Source } from "./source.js";
-import { verdict } from "./verdict.js";
 import { clock, rough } from "./words.js";
 
 let seen = null; // when the last status came
@@ -14,18 +13,18 @@ let said = ""; // what was announced last
 function status(now) {
   seen = Date.now();
   put($("about"), `${now.version}, up ${rough(Math.floor(now.uptime))}, at ${clock(now.now * 1000)}`);
-  judge(verdict(now));
+  verdict(now.verdict);
   facts(now);
   budget(now.state);
   chart(now.recent);
   callers(now.callers);
   times(now.recent);
   health(now.state);
-  errors(now.recent.errors);
+  errors(now.recent.errors, now.verdict.places);
 }
 
-function judge(found) {
-  headline(found);
+function verdict(found) {
+  headline(found.headline);
   const create = () => make("li");
   each($("also"), found.also, (one) => one.key, create, (node, one) => {
     put(node, one.text);

@@ -4,10 +4,6 @@ const number = new Intl.NumberFormat("en");
 
 export const count = (value) => number.format(value);
 
-export function many(value, one, more = `${one}s`) {
-  return `${count(value)} ${value === 1 ? one : more}`;
-}
-
 // How long something took, or takes: 3 digits say enough.
 export function span(seconds) {
   if (seconds === null || seconds === undefined) return "–";
@@ -36,8 +32,4 @@ export function clock(milliseconds) {
   const [date, time] = [new Date(milliseconds), new Date(milliseconds).toLocaleTimeString("en-GB")];
   if (date.toDateString() === new Date().toDateString()) return time;
   return `${date.toLocaleDateString("en-GB", { day: "numeric", month: "short" })} ${time}`;
-}
-
-export function list(words) {
-  return words.length < 2 ? words.join("") : `${words.slice(0, -1).join(", ")} and ${words.at(-1)}`;
 }
