@@ -1,7 +1,7 @@
 """Each thing that can be said of the proxy: where, how bad it is, and in which words.
 
-A case a function, in the order in which a request meets them. Which of them is the headline is decided in
-`verdict.py`. The words are in docs/runbooks.md too: whoever is paged reads them there again.
+A function for each case, in the order in which they are told. Which of them is the headline is decided in
+`verdict.py`.
 """
 
 from collections.abc import Iterator
@@ -167,9 +167,7 @@ def _waiting(now: Situation) -> Iterator[Finding]:
     last = max((caller.last for caller in now.callers if caller.last is not None), default=None)
     until = "" if last is None else f", the last goes in {rough(last)}"
     used_up = [
-        limit.name
-        for limit in now.state.limits
-        if limit.queued and limit.remaining <= 0 and not limit.paused
+        limit.name for limit in now.state.limits if limit.queued and limit.remaining <= 0 and not limit.paused
     ]
     because = f"; {listed(used_up)} {'are' if len(used_up) > 1 else 'is'} used up" if used_up else ""
     waiting = many(now.state.queued, "request waits", "requests wait")

@@ -32,9 +32,6 @@ class Situation:
         self.sent = sum(recent.history.sent[-LATELY:])
         self.refused = sum(recent.history.refused[-LATELY:])
 
-    def __repr__(self) -> str:
-        return f"<Situation {self.reason}: {self.of_fault.total()} errors, {self.sent} sent {PERIOD}>"
-
     def is_severe(self, fault: Fault) -> bool:
         """Tell whether half of all that was tried is a failure; less is a nuisance, and two may be chance."""
         return self.of_fault[fault] >= 3 and self.of_fault[fault] * 2 >= self.sent

@@ -43,9 +43,7 @@ class Verdict:
     places: tuple[Place, ...]
 
 
-def verdict(
-    ready: tuple[bool, str], state: State, callers: Sequence[CallerState], recent: Recent
-) -> Verdict:
+def verdict(ready: tuple[bool, str], state: State, callers: Sequence[CallerState], recent: Recent) -> Verdict:
     """Judge. Where nothing is wrong it serves, and what was found is only to be known."""
     now = Situation(ready, state, callers, recent)
     found = _worth_telling(now)

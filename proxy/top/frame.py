@@ -62,7 +62,7 @@ class Frame:
         lines = [
             pen.cut(pen.write(line, _STYLES.get(finding.level, "")))
             for finding in verdict(self._news)
-            for line in wrap(pen.write(finding.text).plain, pen.width)
+            for line in wrap(pen.sentence(finding.text).plain, pen.width)
         ]
         if height is None or self._news.status is None:
             return lines

@@ -45,6 +45,10 @@ class Pen:
         """Make a text of somebody's words: nothing in it means anything to the terminal, or to rich."""
         return Text(harmless(text, self.encoding), style, no_wrap=True, end="")
 
+    def sentence(self, text: str) -> Text:
+        """Write a sentence of the proxy's, with an apostrophe that the output has."""
+        return self.write(text.replace("’", self.glyphs.apostrophe))
+
     def cut(self, text: Text, width: int | None = None) -> Text:
         """Cut a text that is wider than there is room; `width` None means the output's."""
         room = max(self.width if width is None else width, 0)

@@ -15,7 +15,9 @@ _LONGEST = 300
 
 @dataclass(frozen=True, slots=True)
 class Glyphs:
-    """The characters that are drawn with: the parts of a bar, a curve's heights from nothing to most, …"""
+    """The characters that are drawn and written with: the parts of a bar, a curve's heights from nothing to
+    most, …
+    """
 
     ours: str
     others: str
@@ -24,16 +26,17 @@ class Glyphs:
     heights: str
     rule: str
     cut: str
+    apostrophe: str
 
 
-_BLOCKS = Glyphs("█", "▓", "░", "·", "▁▂▃▄▅▆▇█", "─", "…")
-_ASCII = Glyphs("#", "+", "=", ".", "_.:-=+*#", "-", "~")
+_BLOCKS = Glyphs("█", "▓", "░", "·", "▁▂▃▄▅▆▇█", "─", "…", "’")
+_ASCII = Glyphs("#", "+", "=", ".", "_.:-=+*#", "-", "~", "'")
 
 
 def glyphs(encoding: str) -> Glyphs:
     """Return block elements where the output can have them."""
     try:
-        "".join((*_BLOCKS.heights, _BLOCKS.ours, _BLOCKS.others, _BLOCKS.left, "░─…")).encode(encoding)
+        "".join((*_BLOCKS.heights, _BLOCKS.ours, _BLOCKS.others, _BLOCKS.left, "░─…’")).encode(encoding)
     except (UnicodeEncodeError, LookupError):
         return _ASCII
     return _BLOCKS

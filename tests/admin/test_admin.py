@@ -186,6 +186,64 @@ async def test_the_status_is_all_that_is_known_and_the_configuration_in_force(
         "now": 1790000000.123,
         "ready": True,
         "reason": "serving",
+        "verdict": {
+            "headline": {
+                "where": "api",
+                "level": "warn",
+                "word": "unsteady",
+                "key": "api some",
+                "title": "API: unsteady",
+                "text": "The API is unsteady: 2 errors in the last 30 s",
+            },
+            "also": [
+                {
+                    "where": "api",
+                    "level": "warn",
+                    "word": "refuses",
+                    "key": "paused standard",
+                    "title": "API: refuses",
+                    "text": "The API refuses: standard is paused for 13 s",
+                },
+                {
+                    "where": "proxy",
+                    "level": "note",
+                    "word": "waiting",
+                    "key": "waiting",
+                    "title": "Proxy: waiting",
+                    "text": "3 requests wait",
+                },
+            ],
+            "places": [
+                {
+                    "where": "client",
+                    "name": "Clients",
+                    "level": "ok",
+                    "word": "fine",
+                    "detail": "no errors",
+                },
+                {
+                    "where": "proxy",
+                    "name": "Proxy",
+                    "level": "note",
+                    "word": "waiting",
+                    "detail": "no errors",
+                },
+                {
+                    "where": "network",
+                    "name": "Network",
+                    "level": "ok",
+                    "word": "fine",
+                    "detail": "no errors",
+                },
+                {
+                    "where": "api",
+                    "name": "API",
+                    "level": "warn",
+                    "word": "unsteady",
+                    "detail": "2 errors in 30 s",
+                },
+            ],
+        },
         "state": {
             "limits": [
                 {

@@ -3,14 +3,10 @@
 import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from selenium.webdriver.common.keys import Keys
 
-from proxy.admin.overview import Overview
-from proxy.state import BreakerState
-from proxy.virtual import VirtualClock, run_virtual
 from tests.e2e.browser import Browser, chromium
 from tests.e2e.scenes import CALM, HOSTILE, Scene, busy, calm, hostile, trouble
 from tests.e2e.site import Site
@@ -78,6 +74,23 @@ def test_it_says_all_that_the_proxy_does(browser: Browser, site: Site) -> None:
     assert browser.text("#configuration") == site.effective
     assert browser.texts("#halves tr")[-1].startswith("30 to 0")
     assert browser.complaints() == []
+
+
+def test_what_is_wrong_is_said_the_worst_first_and_where(browser: Browser, site: Site) -> None:
+    show(browser, site, trouble())
+    assert browser.driver.title == "API: fails · avala-proxy"
+    assert browser.text("#headline") == "The API fails: breaker of upstream open"
+    assert browser.run("return document.getElementById('verdict').dataset.level") == "bad"
+    also = "return [...document.querySelectorAll('#also li')].map((one) => one.dataset.level)"
+    assert browser.run(also) == ["bad"] * 3 + ["warn"] * 4 + ["note"] * 2
+    assert browser.texts("#also li")[:2] == [
+        "Stopped by hand: the breaker of exports is held open",
+        "The API fails: 36 errors in the last 30 s",
+    ]
+    assert browser.texts("#way li")[1:3] == [
+        "Proxystopped131 errors in 30 s",
+        "Networkunsteady2 errors in 30 s",
+    ]
 
 
 def test_what_is_drawn_is_said_in_words_too(browser: Browser, site: Site) -> None:
@@ -266,116 +279,6 @@ def test_all_of_it_can_be_reached_with_the_keyboard(browser: Browser, site: Site
     browser.run("document.querySelector('.skip').focus()")
     browser.driver.switch_to.active_element.send_keys(Keys.ENTER)
     assert browser.run("return document.activeElement.id") == "main"
-
-
-def status(scene: Scene) -> dict[str, Any]:
-    """Return what the stream would say of a scene."""
-
-    async def main() -> dict[str, Any]:
-        return Overview(
-            version="1",
-            clock=VirtualClock(),
-            ready=lambda: scene.ready,
-            state=lambda: scene.state,
-            callers=lambda: scene.callers,
-            recent=scene.recent,
-        ).now()
-
-    return run_virtual(main())
-
-
-UPSTREAM, EXPORTS = CALM.breakers[0], BreakerState("exports", "closed", False)
-SENT = [2] * 180
-
-
-@pytest.mark.parametrize(
-    ("scene", "lately", "headline"),
-    [
-        (Scene(), {}, "Serving"),
-        (
-            Scene(replace(CALM, draining=True, in_flight=1), ready=(False, "draining")),
-            {},
-            "The proxy is stopping: 1 request to finish",
-        ),
-        (
-            Scene(ready=(False, "dns_error: no such name")),
-            {},
-            "The network: the API’s name cannot be resolved",
-        ),
-        (Scene(ready=(False, "the moon")), {}, "The proxy is not ready: the moon"),
-        (
-            Scene(replace(CALM, breakers=(replace(UPSTREAM, state="open"),))),
-            {"server_error": 9},
-            "The API fails: breaker open",
-        ),
-        (
-            Scene(replace(CALM, breakers=(replace(UPSTREAM, state="open"),))),
-            {"connection_refused": 9, "server_error": 1},
-            "The network: connections fail, breaker open",
-        ),
-        (
-            Scene(replace(CALM, breakers=(UPSTREAM, replace(EXPORTS, state="open")))),
-            {},
-            "The API fails: breaker of exports open",
-        ),
-        (
-            Scene(replace(CALM, breakers=(UPSTREAM, replace(EXPORTS, state="open", forced=True)))),
-            {},
-            "Stopped by hand: the breaker of exports is held open",
-        ),
-        (
-            Scene(replace(CALM, breakers=(replace(UPSTREAM, state="half_open"),))),
-            {},
-            "The API is tried again: the breaker lets one request through",
-        ),
-        (
-            Scene(sent=SENT),
-            {"dns_error": 20, "read_timeout": 20},
-            "The network: connections fail, 40 errors in the last 30 s",
-        ),
-        (Scene(sent=SENT), {"read_timeout": 1}, "The network is unsteady: 1 error in the last 30 s"),
-        (Scene(sent=SENT), {"server_error": 30}, "The API fails: 30 errors in the last 30 s"),
-        (Scene(sent=SENT), {"unavailable": 29}, "The API is unsteady: 29 errors in the last 30 s"),
-        (
-            Scene(replace(CALM, pauses={"standard": 12.0, "burst": 0.2})),
-            {"rate_limited": 50},
-            "The API refuses: standard is paused for 12 s and burst is paused for 1 s",
-        ),
-        (Scene(replace(CALM, queued=1000)), {}, "The proxy’s queue is full: 1,000 wait"),
-        (Scene(), {"internal_error": 1}, "The proxy failed: 1 internal error in the last 30 s"),
-        (
-            Scene(refused=[3]),
-            {"queue_timeout": 3},
-            "The proxy refused 3 requests in the last 30 s (queue_timeout)",
-        ),
-        (
-            Scene(replace(CALM, shared=True, ledger_up=False)),
-            {},
-            "The shared store is gone: this replica goes on with its share",
-        ),
-        (
-            Scene(sent=SENT),
-            {"validation": 31},
-            "The clients’ own requests are wrong: 31 errors in the last 30 s",
-        ),
-        (Scene(sent=SENT), {"validation": 3}, "Serving"),
-        (Scene(replace(CALM, queued=1)), {}, "Serving"),
-    ],
-)
-def test_the_worst_of_what_is_wrong_is_the_headline(
-    browser: Browser, site: Site, scene: Scene, lately: dict[str, int], headline: str
-) -> None:
-    faults = {"server_error": "upstream", "unavailable": "upstream", "rate_limited": "upstream"}
-    faults |= {"validation": "client", "internal_error": "proxy", "queue_timeout": "proxy"}
-    for name, count in lately.items():
-        scene.fails(name, faults.get(name, "network"), count)
-    if browser.driver.current_url != site.url + "/":
-        browser.driver.get(site.url)
-    said = browser.run(
-        "const { verdict } = await import('/page/verdict.js');return verdict(given[0]).text",
-        status(scene),
-    )
-    assert said == headline
 
 
 async def test_the_whole_program_is_watched_while_it_works_and_stops_no_later_for_it(

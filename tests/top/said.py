@@ -15,14 +15,21 @@ def limit(name: str = "standard", **changed: Any) -> dict[str, Any]:
     return {"name": name, **plain, "paused": False, **changed}
 
 
-def error(
-    error_class: str, fault: str, count: int, *, lately: int = 0, ago: float = 60.0, **last: Any
-) -> dict[str, Any]:
+def error(error_class: str, fault: str, count: int, *, ago: float = 60.0, **last: Any) -> dict[str, Any]:
     """Say of a class of errors how often it occurred, and of which request last."""
     example = {"at": NOW - ago, "method": "GET", "route": "/api/v1/datasets/{id}/", "status": 500}
     identity = {"code": None, "request_id": "0b7e3b9e2f"}
-    counts = {"error_class": error_class, "fault": fault, "count": count, "lately": lately}
+    counts = {"error_class": error_class, "fault": fault, "count": count, "lately": 0}
     return {**counts, "last": example | identity | last}
+
+
+def judged(*said: tuple[str, str]) -> dict[str, Any]:
+    """Judge in these sentences, each with its level, the worst first."""
+    headline, *also = [
+        {"where": "proxy", "level": level, "word": "so", "key": text, "title": "Proxy: so", "text": text}
+        for level, text in said
+    ]
+    return {"headline": headline, "also": also, "places": []}
 
 
 def calm(**changed: Any) -> dict[str, Any]:
@@ -35,6 +42,7 @@ def calm(**changed: Any) -> dict[str, Any]:
         "now": NOW,
         "ready": True,
         "reason": "serving",
+        "verdict": judged(("ok", "Serving")),
         "state": {
             "limits": [
                 limit(),
@@ -68,6 +76,7 @@ def calm(**changed: Any) -> dict[str, Any]:
 def busy(**changed: Any) -> dict[str, Any]:
     """Say that much is going on, all of it as it should."""
     whole = calm(in_flight=7, queued=17)
+    whole["verdict"] = judged(("ok", "Serving"), ("note", "17 requests wait, the last goes in 32 s"))
     standard, _, uploads = whole["state"]["limits"]
     standard.update(remaining=42, foreign=5, reserve=10, queued=17)
     uploads.update(remaining=7)
@@ -100,6 +109,17 @@ def trouble() -> dict[str, Any]:
         ],
     )
     whole["ready"], whole["reason"] = False, "draining"
+    whole["verdict"] = judged(
+        ("bad", "The network: connections fail, breaker of upstream open"),
+        ("bad", "Stopped by hand: the breaker of inference is held open"),
+        ("bad", "The proxy’s queue is full: 17 wait"),
+        ("warn", "The proxy is stopping: 7 requests to finish"),
+        ("warn", "The API is tried again: the breaker of exports lets one request through"),
+        ("warn", "The API refuses: standard is paused for 13 s"),
+        ("warn", "The proxy refused 3 requests in the last 30 s"),
+        ("warn", "The shared store is gone: this replica goes on with its share"),
+        ("note", "17 requests wait, the last goes in 32 s"),
+    )
     whole["state"]["limits"][0].update(paused=True, remaining=0)
     whole["recent"]["history"].update(refused=[0] * 179 + [3], rate_limited=[0] * 100 + [1] + [0] * 79)
     whole["recent"]["errors"] = [
@@ -107,7 +127,7 @@ def trouble() -> dict[str, Any]:
         error("server_error", "upstream", 3),
         error("rate_limited", "upstream", 11, status=429, ago=3000.0),
         error("plan_insufficient", "client", 2, status=403, code="plan_insufficient", method="POST"),
-        error("connection_terminated", "network", 1200, status=None, lately=4, ago=4.0),
+        error("connection_terminated", "network", 1200, status=None, ago=4.0),
         error("queue_full", "proxy", 2, status=503),
     ]
     return whole

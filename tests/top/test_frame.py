@@ -11,7 +11,7 @@ from rich.screen import Screen
 
 from proxy.top.frame import Frame
 from proxy.top.news import News
-from tests.top.said import busy, calm, error, limit, news, trouble
+from tests.top.said import busy, calm, error, judged, limit, news, trouble
 
 SIZES = [(40, 10), (40, 24), (80, 24), (120, 40), (20, 5), (200, 60), (3, 2), (1, 1)]
 HOSTILE = "\x1b]0;x\x07\x1b[2J\r\n\t[bold]e\u0301\u202e東京😀" * 20
@@ -79,6 +79,11 @@ def test_where_the_output_has_no_blocks_it_is_ascii() -> None:
     assert "sent     ..:::--=" in text
 
 
+def test_a_sentence_has_the_apostrophe_that_the_output_has() -> None:
+    assert "\nThe proxy’s queue is full: 17 wait\n" in whole(news(trouble()))
+    assert "\nThe proxy's queue is full: 17 wait\n" in whole(news(trouble()), encoding="ascii")
+
+
 @pytest.mark.parametrize(("width", "height"), SIZES)
 @pytest.mark.parametrize("said", [calm(), busy(), trouble()], ids=["calm", "busy", "trouble"])
 def test_a_frame_fills_the_screen_and_no_more(said: dict[str, Any], width: int, height: int) -> None:
@@ -92,7 +97,7 @@ def test_what_matters_most_is_seen_at_every_width(width: int) -> None:
     text = "\n".join(drawn(news(trouble(), manner="live"), width, 24))
     told = (
         "avala-proxy  0.1.0  not ready  live",
-        "The network fails",
+        "The network: connections",
         "Stopped by",
         "Limits",
         "standard",
@@ -190,7 +195,7 @@ def test_other_things_are_told(changed: dict[str, Any], told: str) -> None:
 
 def test_of_an_older_proxy_is_shown_what_it_says() -> None:
     said = busy()
-    for name in ("ready", "reason", "now", "callers", "recent"):
+    for name in ("ready", "reason", "verdict", "now", "callers", "recent"):
         del said[name]
     del said["state"]["limits"][0]["window"]
     text = whole(news(said))
@@ -237,7 +242,7 @@ def test_colours_are_left_out_where_they_are_not_wanted() -> None:
 def hostile() -> dict[str, Any]:
     """Say the worst in every text that there is."""
     said = trouble()
-    said.update(version=HOSTILE, reason=HOSTILE)
+    said.update(version=HOSTILE, reason=HOSTILE, verdict=judged((HOSTILE, HOSTILE), ("bad", HOSTILE)))
     state = said["state"]
     state.update(pauses={HOSTILE: 1e300}, breakers=[{"name": HOSTILE, "state": HOSTILE}])
     state["limits"] = [limit(HOSTILE, capacity=10**30, remaining=10**20)] * 5

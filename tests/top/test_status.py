@@ -12,6 +12,8 @@ def test_all_that_is_said_is_read() -> None:
     read_ = status(busy())
     assert read_.state.limits[0].ours == 100 - 5 - 10 - 42
     assert read_.callers[0].last == 31.5
+    assert read_.verdict is not None
+    assert [one.level for one in (read_.verdict.headline, *read_.verdict.also)] == ["ok", "note"]
     assert read_.recent is not None
     assert read_.recent.history is not None
     assert read_.recent.history.sent[89] == 90
@@ -23,6 +25,7 @@ def test_an_older_proxy_says_less() -> None:
     state = {"limits": [old], "in_flight": 7, "queued": 3, "pauses": {}, "breakers": [], "replicas": 1}
     read_ = read(json.dumps({"version": "0.0.1", "uptime": 1.0, "state": state, "configuration": ""}))
     assert read_.ready is None
+    assert read_.verdict is None
     assert read_.recent is None
     assert read_.state.limits[0].window is None
 
@@ -30,6 +33,7 @@ def test_an_older_proxy_says_less() -> None:
 def test_a_newer_proxy_says_more() -> None:
     said = busy()
     said["more"] = said["state"]["more"] = said["callers"][0]["more"] = [{"even": "more"}]
+    said["verdict"]["more"] = said["verdict"]["headline"]["more"] = "more"
     assert status(said) == status(busy())
 
 
@@ -44,6 +48,7 @@ def test_a_newer_proxy_says_more() -> None:
         (b'{"detail": "There is nothing here."}', "state: Field required"),
         (b'{"state": {"in_flight": "many"}}', "state.in_flight: "),
         (b'{"state": {"limits": [{"name": "x"}]}}', "state.limits.0.capacity: "),
+        (b'{"state": {}, "verdict": {"also": []}}', "verdict.headline: Field required"),
         (b'{"state": {}, "uptime": NaN}', "uptime: Input should be a finite number"),
         (b'{"state": {}, "uptime": 1e999}', "uptime: "),
         (b'{"state":' * 1000, "recursion"),

@@ -14,7 +14,7 @@ from proxy.cli import main
 from tests.e2e.programs import environment
 from tests.fakes import until
 from tests.servers import free_port
-from tests.top.said import busy, calm
+from tests.top.said import busy, calm, judged
 from tests.top.scripted import admin
 from tests.top.terminals import ENTER, HIDE, LEAVE, Terminal, terminal
 
@@ -45,7 +45,7 @@ async def test_it_draws_and_draws_anew_and_q_leaves_the_terminal_as_it_was() -> 
         assert b"\x1b[2J" not in seen.sent, "nothing is cleared, so nothing flickers"
         assert not seen.restored
         seen.type(b"x\x1b[A")
-        one.tell(calm(draining=True))
+        one.tell(calm(verdict=judged(("warn", "The proxy is stopping: 1 request to finish"))))
         await seen.shows("The proxy is stopping")
         seen.type(b"q")
         assert await seen.ended() == 0
