@@ -6,11 +6,11 @@ reaches a request.
 
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from contextvars import Context
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from proxy.errors import ErrorClass, Fault
 from proxy.messages import Request
@@ -283,20 +283,35 @@ def _complain(text: str) -> None:
 
 
 class Events:
-    """Hand each event to every listener, in order; `complain` hears of one that fails."""
+    """Hand each event to every listener, in order; `complain` hears of one that fails.
+
+    A listener with a table `hears`, of what it does by the type of the event, is told of nothing else.
+    """
 
     def __init__(self, *listeners: Listener, complain: Callable[[str], None] = _complain) -> None:
-        self._listeners = list(listeners)
+        self._listeners = listeners
         self._complain = complain
         self._broken: set[int] = set()
+        self._told: dict[type, list[tuple[Listener, Callable[[Any], None]]]] = {}
 
     def __call__(self, event: Event) -> None:
         """Tell everybody."""
-        for listener in self._listeners:
+        told = self._told.get(type(event))
+        if told is None:
+            told = self._told[type(event)] = list(self._who_hears(type(event)))
+        for listener, hear in told:
             try:
-                listener(event)
+                hear(event)
             except Exception:
                 self._report(listener)
+
+    def _who_hears(self, kind: type) -> Iterator[tuple[Listener, Callable[[Any], None]]]:
+        for listener in self._listeners:
+            table: Mapping[type, Callable[[Any], None]] | None = getattr(listener, "hears", None)
+            if table is None:
+                yield listener, listener
+            elif kind in table:
+                yield listener, table[kind]
 
     def _report(self, listener: Listener) -> None:
         if id(listener) not in self._broken:

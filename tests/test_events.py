@@ -3,7 +3,7 @@
 import pytest
 
 from proxy.errors import ErrorClass
-from proxy.events import Event, Events, Rejected
+from proxy.events import Event, Events, InterimSent, Rejected
 
 
 def test_listeners_are_told_in_order() -> None:
@@ -26,3 +26,19 @@ def test_a_listener_that_fails_is_reported_once_and_the_others_hear_on(
         events(Rejected("other", ErrorClass.QUEUE_FULL))
     assert len(told) == 3
     assert capsys.readouterr().err.count("Traceback") == 1
+
+
+def test_a_listener_with_a_table_is_told_of_what_is_in_it_only() -> None:
+    told: list[str] = []
+
+    class Choosy:
+        def __init__(self) -> None:
+            self.hears = {Rejected: lambda event: told.append(event.reason)}
+
+        def __call__(self, event: Event) -> None:
+            raise AssertionError("it is told by its table")
+
+    events = Events(Choosy(), lambda event: told.append("all"))
+    events(Rejected("other", ErrorClass.QUEUE_FULL))
+    events(InterimSent())
+    assert told == ["queue_full", "all", "all"]

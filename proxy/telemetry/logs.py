@@ -54,7 +54,7 @@ class Logs:
         self._unfiltered = logger_of("debug")
         self.set_level(level)
         self._trace = trace
-        self._on: dict[type, Callable[[Any], None]] = {
+        self.hears: dict[type, Callable[[Any], None]] = {
             ExchangeEnded: self._exchange_ended,
             Crashed: self._crashed,
             LimitPaused: self._limit_paused,
@@ -80,7 +80,7 @@ class Logs:
 
     def __call__(self, event: Event) -> None:
         """Write the line of an event, if it has one."""
-        write = self._on.get(type(event))
+        write = self.hears.get(type(event))
         if write is not None:
             write(event)
 

@@ -72,7 +72,7 @@ class Metrics:
         self._make_infos(version)
         self._routes = Routes(settings.metrics.routes, settings.metrics.idle, self._forget)
         self.configured(settings)
-        self._on: dict[type, Callable[[Any], None]] = {
+        self.hears: dict[type, Callable[[Any], None]] = {
             Admitted: self._admitted,
             Coalesced: self._coalesced,
             InterimSent: self._interim_sent,
@@ -148,7 +148,7 @@ class Metrics:
 
     def __call__(self, event: Event) -> None:
         """Count an event."""
-        count = self._on.get(type(event))
+        count = self.hears.get(type(event))
         if count is not None:
             count(event)
 

@@ -32,7 +32,7 @@ class RecentEvents:
         self._failures: deque[Counter[ErrorClass]] = deque([Counter()], LATELY)
         self._upstream: deque[tuple[float, float]] = deque(maxlen=_CALLS)
         self._waits: deque[tuple[float, float]] = deque(maxlen=_CALLS)
-        self._on: dict[type, Callable[[Any], None]] = {
+        self.hears: dict[type, Callable[[Any], None]] = {
             Admitted: self._admitted,
             AttemptEnded: self._attempt_ended,
             Rejected: self._rejected,
@@ -41,7 +41,7 @@ class RecentEvents:
 
     def __call__(self, event: Event) -> None:
         """Remember an event."""
-        remember = self._on.get(type(event))
+        remember = self.hears.get(type(event))
         if remember is not None:
             remember(event)
 

@@ -189,7 +189,9 @@ async def test_a_listener_that_fails_is_told_without_what_it_quotes(
         if isinstance(event, ExchangeEnded):
             raise TypeError(f"{HELD} {CLIENTS_KEY}")
 
-    guarded.app.observability.events._listeners.append(broken)
+    events = guarded.app.observability.events
+    events._listeners += (broken,)
+    events._told.clear()
     await guarded.send(head(Avala_Proxy_Token=TOKEN))
     said = await guarded.everything() + "".join(capsys.readouterr())
     assert "listener_failed" in said
