@@ -32,12 +32,18 @@ KEY = "avk_hunter2-hunter2"
 ANYWHERE = ("--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0")
 
 
+def _heed_interrupts() -> None:
+    # What a shell begins in the background ignores them, and so does all that it begins.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 async def started(*arguments: str, environ: Mapping[str, str] | None = None) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "proxy", "doctor", *arguments),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
         env=programs.environment(traced=True) | dict(environ or {}),
+        preexec_fn=_heed_interrupts,
     )
 
 
