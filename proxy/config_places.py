@@ -23,6 +23,9 @@ _LONGEST_PATH = 107  # bytes of sockaddr_un.sun_path, without its end
 _PATH = re.compile(r"/[^\0\n]+")
 
 
+_ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where to listen: a host and a port, with or without TLS, or the path of a Unix socket."""
@@ -41,6 +44,12 @@ class Place:
             return ipaddress.ip_address(_plain(self.host)).is_loopback
         except ValueError:
             return False
+
+    @property
+    def authority(self) -> str:
+        """Host and port by which this machine reaches it: what listens everywhere is reached by loopback."""
+        host = _ANYWHERE.get(self.host, self.host)
+        return f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
 
 
 def parse_place(text: str) -> Place:

@@ -10,11 +10,10 @@ from typing import Any
 import aiohttp
 
 from proxy.config_places import Place, collide, parse_place
+from proxy.config_values import parse_address
 
 _PATIENCE = 3.0
 _LARGEST = 2**20
-_ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}
-"""Where to ask what listens everywhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +36,10 @@ class Running:
 
 async def ask(admin: Place) -> Running | None:
     """Ask at an admin address who is there; None if it is no admin listener of an avala-proxy."""
-    host = _ANY.get(admin.host, admin.host)
-    authority = f"[{host}]:{admin.port}" if ":" in host else f"{host}:{admin.port}"
+    authority = admin.authority
     try:
         async with asyncio.timeout(_PATIENCE):
-            if await _sends_on(host, admin.port, authority):
+            if await _sends_on(authority):
                 return None
             async with aiohttp.ClientSession() as session:
                 status = await _read(session, f"http://{authority}/status")
@@ -57,11 +55,12 @@ async def ask(admin: Place) -> Running | None:
         return None
 
 
-async def _sends_on(host: str, port: int, authority: str) -> bool:
+async def _sends_on(authority: str) -> bool:
     """Tell whether an avala-proxy listens there for clients: asked for a page, it would ask the API.
 
     It refuses `OPTIONS *` by itself, and says so.
     """
+    host, port = parse_address(authority)
     reader, writer = await asyncio.open_connection(host, port)
     try:
         writer.write(f"OPTIONS * HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n\r\n".encode())

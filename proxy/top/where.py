@@ -7,7 +7,6 @@ from proxy.config_places import Place
 from proxy.config_values import base_url, parse_address
 
 _ADMIN = "--admin is not an address; allowed: HOST:PORT, or http:// or https:// with a host and a port"
-_ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
 def find(admin: str | None, path: Path | None) -> str:
@@ -28,10 +27,9 @@ def _given(text: str) -> str:
 
 
 def _place(listening: Place) -> str:
-    """Make a URL of where a proxy listens; if that is on all addresses, it is reached by loopback."""
+    """Make a URL of where a proxy listens."""
     if not listening.port:
         raise ValueError(
             "listen.admin_address has port 0, which is any free one: say which it is, by --admin"
         )
-    host = _ANYWHERE.get(listening.host, listening.host)
-    return f"http://[{host}]:{listening.port}" if ":" in host else f"http://{host}:{listening.port}"
+    return f"http://{listening.authority}"
