@@ -22,7 +22,7 @@ from proxy import config, process
 from proxy.app import App
 from proxy.events import Events
 
-_ROUNDS, _REQUESTS, _CONNECTIONS = 41, 1000, 20
+_ROUNDS, _REQUESTS, _CONNECTIONS = 161, 400, 20
 _ANSWER = b'{"count": 2, "next": null, "previous": null, "results": [{"uid": "a"}, {"uid": "b"}]}'
 _NUMBERS = itertools.count(1)
 """What is asked for: never the same twice, or some would go along with others."""

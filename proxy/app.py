@@ -159,10 +159,10 @@ class App:
         )
         self._front = self._assembly.front(settings, self._upstream)
         self._admin = Admin(
-            render_metrics=self.observability.metrics.render,
+            render_metrics=self.observability.metrics_page,
             state=self.state,
             callers=self._admission.callers,
-            recent=self.observability.recent.now,
+            recent=self.observability.recent,
             ready=self._readiness.now,
             changes=self._changes(),
             effective=self.shown(),

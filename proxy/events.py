@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from contextvars import Context
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Protocol, get_args
 
 from proxy.errors import ErrorClass, Fault
 from proxy.messages import Request
@@ -275,7 +275,17 @@ Event = (
     | LedgerChanged
     | LedgerFailed
 )
-Listener = Callable[[Event], None]
+
+
+class NoteTaker(Protocol):
+    """A listener that is told of nothing but what its table has: what it does, by the type of the event."""
+
+    @property
+    def hears(self) -> Mapping[type, Callable[[Any], None]]:
+        """The table."""
+
+
+Listener = Callable[[Event], None] | NoteTaker
 
 
 def _complain(text: str) -> None:
@@ -283,10 +293,7 @@ def _complain(text: str) -> None:
 
 
 class Events:
-    """Hand each event to every listener, in order; `complain` hears of one that fails.
-
-    A listener with a table `hears`, of what it does by the type of the event, is told of nothing else.
-    """
+    """Hand each event to every listener, in order; `complain` hears of one that fails."""
 
     def __init__(self, *listeners: Listener, complain: Callable[[str], None] = _complain) -> None:
         self._listeners = listeners
@@ -307,11 +314,10 @@ class Events:
 
     def _who_hears(self, kind: type) -> Iterator[tuple[Listener, Callable[[Any], None]]]:
         for listener in self._listeners:
-            table: Mapping[type, Callable[[Any], None]] | None = getattr(listener, "hears", None)
-            if table is None:
+            if callable(listener):
                 yield listener, listener
-            elif kind in table:
-                yield listener, table[kind]
+            elif kind in listener.hears:
+                yield listener, listener.hears[kind]
 
     def _report(self, listener: Listener) -> None:
         if id(listener) not in self._broken:

@@ -4,7 +4,6 @@ All of it only shows, but for what `changes` does; who may read is decided in `v
 answers come from as functions, not as the metrics, the queue or the breakers.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 
@@ -37,15 +36,14 @@ PAGES = {
 class Admin:
     """Answer the requests of the admin listener; `handle` is a handler for `aiohttp.web.Server`.
 
-    `render_metrics` takes an Accept header and a state, and runs in a thread; the other functions are called
-    on the event loop. `effective` is the configuration in force as TOML, secrets masked; it may be set anew.
-    Whoever stops serving calls `close` first.
+    `render_metrics` takes an Accept header and a state. `effective` is the configuration in force as TOML,
+    secrets masked; it may be set anew. Whoever stops serving calls `close` first.
     """
 
     def __init__(
         self,
         *,
-        render_metrics: Callable[[str, State], tuple[bytes, str]],
+        render_metrics: Callable[[str, State], Awaitable[tuple[bytes, str]]],
         state: Callable[[], State],
         callers: Callable[[], tuple[CallerState, ...]],
         recent: Callable[[], Recent],
@@ -105,9 +103,7 @@ class Admin:
 
     async def _metrics(self, request: web.BaseRequest) -> web.Response:
         accept = ",".join(request.headers.getall("Accept", []))
-        # The state belongs to the event loop. The page is written beside it: many series take 30 ms and more.
-        state = self._state()
-        body, content_type = await asyncio.to_thread(self._render_metrics, accept, state)
+        body, content_type = await self._render_metrics(accept, self._state())
         return web.Response(body=body, headers={"Content-Type": content_type})
 
     async def _health(self, _request: web.BaseRequest) -> web.Response:

@@ -12,7 +12,6 @@ from proxy.errors import ErrorClass, Fault
 from proxy.events import (
     BreakerChanged,
     Crashed,
-    Event,
     ExchangeEnded,
     ForeignSeen,
     LedgerChanged,
@@ -77,12 +76,6 @@ class Logs:
         """Write nothing that is less severe from now on."""
         self.level = level
         self._logger = self._logger_of(level)
-
-    def __call__(self, event: Event) -> None:
-        """Write the line of an event, if it has one."""
-        write = self.hears.get(type(event))
-        if write is not None:
-            write(event)
 
     def complain(self, stack: str) -> None:
         """Write that a listener failed, which may have been this one."""

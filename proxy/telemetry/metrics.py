@@ -27,7 +27,6 @@ from proxy.events import (
     Admitted,
     AttemptEnded,
     Coalesced,
-    Event,
     ExchangeEnded,
     Failed,
     ForeignSeen,
@@ -145,12 +144,6 @@ class Metrics:
     def _forget(self, route: str) -> None:
         for children in self._by_route:
             children.forget(route)
-
-    def __call__(self, event: Event) -> None:
-        """Count an event."""
-        count = self.hears.get(type(event))
-        if count is not None:
-            count(event)
 
     def _admitted(self, event: Admitted) -> None:
         self._waits(event.limit).observe(event.waited)

@@ -9,7 +9,7 @@ from typing import Any
 
 from proxy.clock import Clock
 from proxy.errors import ErrorClass, Fault
-from proxy.events import Admitted, AttemptEnded, Event, Failed, Rejected
+from proxy.events import Admitted, AttemptEnded, Failed, Rejected
 from proxy.recent import LATELY, ErrorCount, Example, History, Quantiles, Recent
 
 SECONDS = 180
@@ -38,12 +38,6 @@ class RecentEvents:
             Rejected: self._rejected,
             Failed: self._failed,
         }
-
-    def __call__(self, event: Event) -> None:
-        """Remember an event."""
-        remember = self.hears.get(type(event))
-        if remember is not None:
-            remember(event)
 
     def _admitted(self, event: Admitted) -> None:
         self._waits.append((self._clock.now(), event.waited))

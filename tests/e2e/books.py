@@ -154,9 +154,10 @@ class Page:
         self._samples = [one for family in text_string_to_metric_families(text) for one in family.samples]
 
     @classmethod
-    def of(cls, app: App) -> "Page":
+    async def of(cls, app: App) -> "Page":
         """Read the page of a proxy, which may have stopped."""
-        return cls(app.observability.metrics.render("", app.state())[0].decode())
+        text, _ = await app.observability.metrics_page("", app.state())
+        return cls(text.decode())
 
     def by(self, name: str, *labels: str) -> Sums:
         """Add up a series by what these labels say, joined by a slash."""
@@ -200,7 +201,7 @@ def check_own(app: App, page: Page, tally: Tally, errors: Sums, lines: list[dict
     assert page.by("errors_total", "error_class", "fault") == {
         f"{error_class}/{fault_of(error_class)}": count for error_class, count in errors.items()
     }
-    recent = {str(one.error_class): one.count for one in app.observability.recent.now().errors}
+    recent = {str(one.error_class): one.count for one in app.observability.recent().errors}
     assert recent == errors
 
 
@@ -208,7 +209,7 @@ async def check(stack: Stack, tally: Tally, codes: Mapping[str, str] | None = No
     """Demand that all the books agree: the clients', the pretend API's, and those of the proxy."""
     ledger = stack.sandbox.ledger
     await until(lambda: not ledger.summary(entries=False)["in_flight"] and not stack.app.state().in_flight)
-    page, made = Page.of(stack.app), attempts(ledger.entries, codes or {})
+    page, made = await Page.of(stack.app), attempts(ledger.entries, codes or {})
     assert page.by("upstream_attempts_total", "status") == ledger.summary(entries=False)["by_status"]
     assert page.by("upstream_duration_seconds_count", "route").total() == len(ledger.entries)
     again = Counter(error_class for classes in made.values() for error_class in classes[:-1])

@@ -14,9 +14,15 @@ from proxy.config import Settings
 from proxy.config_places import parse_place
 from proxy.listener import Listener
 from proxy.sockets import Sockets
+from proxy.state import State
 from tests.e2e.scenes import Scene, calm
 
 T = TypeVar("T")
+
+
+async def no_metrics(_accept: str, _state: State) -> tuple[bytes, str]:
+    """Have none."""
+    return b"", "text/plain"
 
 
 class Site:
@@ -94,7 +100,7 @@ class Site:
 
     def _make(self) -> Admin:
         return Admin(
-            render_metrics=lambda accept, state: (b"", "text/plain"),
+            render_metrics=no_metrics,
             state=lambda: self.scene.now(),
             callers=lambda: self.scene.callers,
             recent=lambda: self.scene.recent(),

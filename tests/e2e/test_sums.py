@@ -13,7 +13,7 @@ from proxy.forwarder import Progress
 from proxy.messages import Request, Response
 from proxy.sandbox import Rate, SandboxSettings
 from tests.e2e import books
-from tests.e2e.books import OPEN, RETRY, Page, Tally, check
+from tests.e2e.books import OPEN, RETRY, Tally, check
 from tests.e2e.stack import KEY, Stack, running
 from tests.fakes import until
 from tests.wire.raw import connected
@@ -211,7 +211,7 @@ async def test_who_leaves_is_in_the_sums_once_wherever_it_was() -> None:
         for fault in ("503;retry-after=20", "429;retry-after=20"):
             url, fields = f"{stack.url}{LIST}&{fault}", faulty(fault, f"avk_{fault[0]}")
             together.append(asyncio.create_task(tally.ask(stack.session, "GET", url, headers=fields)))
-        await until(lambda: len(Page.of(stack.app).by("errors_total", "error_class")) == 3)
+        await until(lambda: len(stack.app.observability.recent().errors) == 3)
         await leave(tally, *together)
         async with stack.session.get(f"{stack.url}/api/v1/downloads/50000000/", headers=KEY) as answer:
             await answer.content.readexactly(1000)
@@ -243,7 +243,7 @@ async def test_whom_a_stop_cuts_off_is_in_the_sums_once() -> None:
         for fault in ("503;retry-after=20", "reset"):
             url, fields = f"{stack.url}{LIST}&{fault}", faulty(fault)
             tasks.append(asyncio.create_task(tally.ask(stack.session, "GET", url, headers=fields)))
-        await until(lambda: len(Page.of(stack.app).by("errors_total", "error_class")) == 2)
+        await until(lambda: len(stack.app.observability.recent().errors) == 2)
         async with stack.session.get(f"{stack.url}/api/v1/downloads/50000000/", headers=KEY) as answer:
             await answer.content.readexactly(1000)
             await stack.app.stop(grace=0.05)

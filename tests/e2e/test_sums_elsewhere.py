@@ -20,7 +20,7 @@ async def check_unconnected(error_class: str, base_url: str, **patience: float) 
     async with running(limits=OPEN, retry=RETRY | {"max_retries": 1}, upstream=upstream) as stack:
         for method in ("GET", "POST", "DELETE"):
             await tally.ask(stack.session, method, stack.url + LIST, headers=KEY)
-        page = Page.of(stack.app)
+        page = await Page.of(stack.app)
         assert tally.classes == {error_class: 3}
         assert page.by("retries_total", "error_class") == {error_class: tally.retries} == {error_class: 3}
         assert page.by("upstream_attempts_total", "status") == {}
@@ -62,7 +62,7 @@ async def test_statuses_without_a_class_of_their_own_are_in_the_sums_once() -> N
     async with teapot(asked) as url, running(limits=OPEN, retry=RETRY, upstream={"base_url": url}) as stack:
         for path in ("/418", "/418", "/505", "/599", "/599", "/200"):
             await tally.ask(stack.session, "GET", stack.url + path, headers=KEY)
-        page = Page.of(stack.app)
+        page = await Page.of(stack.app)
         assert page.by("upstream_attempts_total", "status") == asked == tally.statuses
         errors = Counter(dict(zip(sorted(UNUSUAL), (2, 3), strict=True)))
         assert tally.classes == errors | {"none": 1}

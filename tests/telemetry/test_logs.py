@@ -21,6 +21,7 @@ from proxy.events import (
 )
 from proxy.telemetry.logs import Logs
 from tests.telemetry.lines import REQUEST, lines, logger_to, logs_to
+from tests.telemetry.telling import tell
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ def stream() -> io.StringIO:
 
 
 def test_a_request_is_one_line_with_everything_about_it(stream: io.StringIO) -> None:
-    logs_to(stream)(REQUEST)
+    tell(logs_to(stream), REQUEST)
     assert lines(stream) == [
         {
             "timestamp": "2026-09-21T14:13:20.062Z",
@@ -70,17 +71,17 @@ def test_a_request_is_one_line_with_everything_about_it(stream: io.StringIO) -> 
 def test_a_failure_that_is_not_the_clients_is_a_warning(
     stream: io.StringIO, error_class: ErrorClass, fault: Fault, level: str
 ) -> None:
-    logs_to(stream)(replace(REQUEST, error_class=error_class, fault=fault))
+    tell(logs_to(stream), replace(REQUEST, error_class=error_class, fault=fault))
     assert lines(stream)[0]["level"] == level
 
 
 def test_pauses_crashes_and_changes_of_the_process_have_a_line_each(stream: io.StringIO) -> None:
     logs = logs_to(stream)
-    logs(LimitPaused("standard", 12.0))
-    logs(LifecycleChanged("listening", "http://127.0.0.1:8080"))
-    logs(LifecycleChanged("upstream_unreachable", "connection refused"))
-    logs(Crashed("req-1", "Traceback:\n  here"))
-    logs(Admitted("/x/", "standard", 1.0))
+    tell(logs, LimitPaused("standard", 12.0))
+    tell(logs, LifecycleChanged("listening", "http://127.0.0.1:8080"))
+    tell(logs, LifecycleChanged("upstream_unreachable", "connection refused"))
+    tell(logs, Crashed("req-1", "Traceback:\n  here"))
+    tell(logs, Admitted("/x/", "standard", 1.0))
     assert [(line["level"], line["event"]) for line in lines(stream)] == [
         ("warning", "limit_paused"),
         ("info", "listening"),
@@ -92,7 +93,7 @@ def test_pauses_crashes_and_changes_of_the_process_have_a_line_each(stream: io.S
 def test_a_breaker_that_holds_requests_is_a_warning_and_one_that_closes_is_none(stream: io.StringIO) -> None:
     logs = logs_to(stream)
     for state in ("open", "half_open", "closed"):
-        logs(BreakerChanged("upstream", state))
+        tell(logs, BreakerChanged("upstream", state))
     assert [(line["level"], line["event"], line["group"]) for line in lines(stream)] == [
         ("warning", "breaker_open", "upstream"),
         ("warning", "breaker_half_open", "upstream"),
@@ -102,8 +103,8 @@ def test_a_breaker_that_holds_requests_is_a_warning_and_one_that_closes_is_none(
 
 def test_a_shared_store_that_is_lost_or_back_has_one_line(stream: io.StringIO) -> None:
     logs = logs_to(stream)
-    logs(LedgerChanged(False, "it refuses"))
-    logs(LedgerChanged(True, "it is back"))
+    tell(logs, LedgerChanged(False, "it refuses"))
+    tell(logs, LedgerChanged(True, "it is back"))
     assert [(line["level"], line["event"], line["detail"]) for line in lines(stream)] == [
         ("warning", "ledger_down", "it refuses"),
         ("info", "ledger_up", "it is back"),
@@ -111,15 +112,15 @@ def test_a_shared_store_that_is_lost_or_back_has_one_line(stream: io.StringIO) -
 
 
 def test_a_limit_that_moved_has_a_line_and_others_have_one_for_those_who_debug(stream: io.StringIO) -> None:
-    def tell(logs: Logs) -> None:
-        logs(LimitMoved("standard", 200))
-        logs(ForeignSeen("standard", 3))
+    def tell_both(logs: Logs) -> None:
+        tell(logs, LimitMoved("standard", 200))
+        tell(logs, ForeignSeen("standard", 3))
 
-    tell(logs_to(stream))
+    tell_both(logs_to(stream))
     (line,) = lines(stream)
     moved = {"level": "info", "event": "limit_moved", "limit": "standard", "capacity": 200}
     assert line.items() >= moved.items()
-    tell(logs_to(stream, level="debug"))
+    tell_both(logs_to(stream, level="debug"))
     *_, line = lines(stream)
     seen = {"level": "debug", "event": "foreign_seen", "limit": "standard", "count": 3}
     assert line.items() >= seen.items()
@@ -127,10 +128,10 @@ def test_a_limit_that_moved_has_a_line_and_others_have_one_for_those_who_debug(s
 
 def test_another_level_holds_from_then_on_and_that_is_told_whatever_the_level(stream: io.StringIO) -> None:
     logs = logs_to(stream, level="error")
-    logs(REQUEST)
-    logs(LogLevelChanged("warning", "error"))
+    tell(logs, REQUEST)
+    tell(logs, LogLevelChanged("warning", "error"))
     logs.set_level("info")
-    logs(REQUEST)
+    tell(logs, REQUEST)
     assert [(line["level"], line["event"]) for line in lines(stream)] == [
         ("info", "log_level_changed"),
         ("info", "request"),
@@ -141,10 +142,10 @@ def test_another_level_holds_from_then_on_and_that_is_told_whatever_the_level(st
 
 def test_a_pause_has_one_line_when_it_begins_and_one_when_it_is_over(stream: io.StringIO) -> None:
     logs = logs_to(stream)
-    logs(LimitPaused("standard", 12.0, "5e1f"))
+    tell(logs, LimitPaused("standard", 12.0, "5e1f"))
     for _ in range(100):
-        logs(LimitPaused("standard", 12.0, "5e1f", anew=False))
-    logs(LimitResumed("standard", "5e1f"))
+        tell(logs, LimitPaused("standard", 12.0, "5e1f", anew=False))
+    tell(logs, LimitResumed("standard", "5e1f"))
     assert [(line["level"], line["event"], line["limit"], line["key"]) for line in lines(stream)] == [
         ("warning", "limit_paused", "standard", "5e1f"),
         ("info", "limit_resumed", "standard", "5e1f"),
@@ -170,23 +171,23 @@ def test_a_listener_that_failed_is_an_error_with_its_stack(stream: io.StringIO) 
     ],
 )
 def test_what_somebody_should_look_at_is_a_warning(stream: io.StringIO, state: str, level: str) -> None:
-    logs_to(stream)(LifecycleChanged(state, "Why."))
+    tell(logs_to(stream), LifecycleChanged(state, "Why."))
     assert [(line["level"], line["event"]) for line in lines(stream)] == [(level, state)]
 
 
 def test_retries_are_told_only_to_those_who_debug(stream: io.StringIO) -> None:
     retry = RetryScheduled("/x/", ErrorClass.UNAVAILABLE, 1.23456)
-    logs_to(stream)(retry)
+    tell(logs_to(stream), retry)
     assert not lines(stream)
-    logs_to(stream, level="debug")(retry)
+    tell(logs_to(stream, level="debug"), retry)
     assert lines(stream)[0]["delay"] == 1.2346
 
 
 def test_the_line_of_a_request_names_its_trace_if_it_has_one(stream: io.StringIO) -> None:
     ids = iter(["4bf92f35", None])
     logs = Logs(lambda level: logger_to(stream, level=level), "info", trace=lambda: next(ids))
-    logs(REQUEST)
-    logs(REQUEST)
+    tell(logs, REQUEST)
+    tell(logs, REQUEST)
     traced, untraced = lines(stream)
     assert traced["trace_id"] == "4bf92f35"
     assert "trace_id" not in untraced

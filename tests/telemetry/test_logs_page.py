@@ -10,6 +10,7 @@ from pathlib import Path
 import proxy
 from proxy.telemetry.logs import Logs
 from tests.telemetry.lines import REQUEST, lines, logger_to
+from tests.telemetry.telling import tell
 
 PROXY = Path(proxy.__file__).parent
 PAGE = (PROXY.parent / "docs" / "logs.md").read_text(encoding="utf-8")
@@ -66,6 +67,7 @@ def test_every_event_is_on_the_page_and_no_other() -> None:
 
 def test_every_field_of_a_requests_line_is_on_the_page_and_no_other() -> None:
     stream = io.StringIO()
-    Logs(lambda level: logger_to(stream), "info", trace=lambda: "4bf92f35")(replace(REQUEST, would_wait=1.0))
+    logs = Logs(lambda level: logger_to(stream), "info", trace=lambda: "4bf92f35")
+    tell(logs, replace(REQUEST, would_wait=1.0))
     fields = lines(stream)[0].keys() - {"timestamp", "level", "event"}
     assert first_cells(section("A request")) == fields

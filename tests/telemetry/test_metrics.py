@@ -37,6 +37,7 @@ from proxy.policy.routes import KNOWN_ROUTES, LONGEST_LEARNED
 from proxy.state import BreakerState, LimitState, State
 from proxy.telemetry.metrics import METHODS, Metrics
 from proxy.telemetry.series import CALLS, WAITS
+from tests.telemetry.telling import tell
 
 ROUTE = "/api/v1/datasets/{id}/"
 STATE = State(
@@ -115,9 +116,9 @@ def failed(error_class: ErrorClass, fault: Fault) -> Failed:
 
 
 def test_what_a_client_got_is_counted_by_method_route_status_and_class(metrics: Metrics) -> None:
-    metrics(ended())
-    metrics(ended())
-    metrics(ended(404, ErrorClass.NOT_FOUND, Fault.CLIENT))
+    tell(metrics, ended())
+    tell(metrics, ended())
+    tell(metrics, ended(404, ErrorClass.NOT_FOUND, Fault.CLIENT))
     good = {"method": "GET", "route": ROUTE, "status": "200", "error_class": "none"}
     assert value(metrics, "requests_total", **good) == 2
     bad = {"method": "GET", "route": ROUTE, "status": "404", "error_class": "not_found"}
@@ -126,9 +127,9 @@ def test_what_a_client_got_is_counted_by_method_route_status_and_class(metrics: 
 
 
 def test_attempts_that_were_never_written_are_errors_but_no_calls_of_the_api(metrics: Metrics) -> None:
-    metrics(attempt())
-    metrics(attempt(None, ErrorClass.CONNECTION_REFUSED, Fault.NETWORK, written=False))
-    metrics(attempt(None, ErrorClass.READ_TIMEOUT, Fault.NETWORK))
+    tell(metrics, attempt())
+    tell(metrics, attempt(None, ErrorClass.CONNECTION_REFUSED, Fault.NETWORK, written=False))
+    tell(metrics, attempt(None, ErrorClass.READ_TIMEOUT, Fault.NETWORK))
     assert page(metrics)["avala_proxy_upstream_attempts_total"] == {
         (("error_class", "none"), ("method", "GET"), ("route", ROUTE), ("status", "200")): 1,
         (("error_class", "read_timeout"), ("method", "GET"), ("route", ROUTE), ("status", "none")): 1,
@@ -137,32 +138,32 @@ def test_attempts_that_were_never_written_are_errors_but_no_calls_of_the_api(met
 
 
 def test_what_failed_is_an_error_of_its_class_and_nothing_else_is(metrics: Metrics) -> None:
-    metrics(attempt(None, ErrorClass.READ_TIMEOUT, Fault.NETWORK))
-    metrics(ended(502, ErrorClass.READ_TIMEOUT, Fault.NETWORK))
+    tell(metrics, attempt(None, ErrorClass.READ_TIMEOUT, Fault.NETWORK))
+    tell(metrics, ended(502, ErrorClass.READ_TIMEOUT, Fault.NETWORK))
     assert "avala_proxy_errors_total" not in page(metrics)
-    metrics(failed(ErrorClass.READ_TIMEOUT, Fault.NETWORK))
+    tell(metrics, failed(ErrorClass.READ_TIMEOUT, Fault.NETWORK))
     assert value(metrics, "errors_total", error_class="read_timeout", fault="network") == 1
 
 
 def test_a_refusal_of_ours_is_counted_by_reason(metrics: Metrics) -> None:
-    metrics(Rejected(ROUTE, ErrorClass.QUEUE_TIMEOUT))
+    tell(metrics, Rejected(ROUTE, ErrorClass.QUEUE_TIMEOUT))
     assert value(metrics, "rejected_total", reason="queue_timeout") == 1
 
 
 def test_a_configuration_that_was_bad_is_shown_until_one_is_good(metrics: Metrics) -> None:
     assert value(metrics, "config_reload_successful") == 1
-    metrics(LifecycleChanged("reload_failed", "Nothing was changed."))
-    metrics(LifecycleChanged("draining", ""))
+    tell(metrics, LifecycleChanged("reload_failed", "Nothing was changed."))
+    tell(metrics, LifecycleChanged("draining", ""))
     assert value(metrics, "config_reload_successful") == 0
-    metrics(LifecycleChanged("reloaded", ""))
+    tell(metrics, LifecycleChanged("reloaded", ""))
     assert value(metrics, "config_reload_successful") == 1
 
 
 def test_retries_waits_and_pauses_are_counted(metrics: Metrics) -> None:
-    metrics(Retried(ROUTE, ErrorClass.UNAVAILABLE))
-    metrics(RetryStopped(ROUTE, ErrorClass.UNAVAILABLE, "deadline"))
-    metrics(Admitted(ROUTE, "inference", 42.0))
-    metrics(LimitPaused("standard", 12.0))
+    tell(metrics, Retried(ROUTE, ErrorClass.UNAVAILABLE))
+    tell(metrics, RetryStopped(ROUTE, ErrorClass.UNAVAILABLE, "deadline"))
+    tell(metrics, Admitted(ROUTE, "inference", 42.0))
+    tell(metrics, LimitPaused("standard", 12.0))
     assert value(metrics, "retries_total", error_class="unavailable") == 1
     assert value(metrics, "retries_stopped_total", error_class="unavailable", reason="deadline") == 1
     assert value(metrics, "queue_wait_seconds_bucket", limit="inference", le="30.0") == 0
@@ -171,15 +172,15 @@ def test_retries_waits_and_pauses_are_counted(metrics: Metrics) -> None:
 
 
 def test_requests_of_others_are_counted_by_limit(metrics: Metrics) -> None:
-    metrics(ForeignSeen("standard", 3))
-    metrics(ForeignSeen("standard", 2))
+    tell(metrics, ForeignSeen("standard", 3))
+    tell(metrics, ForeignSeen("standard", 2))
     assert value(metrics, "foreign_requests_total", limit="standard") == 5
 
 
 def test_the_shared_store_is_there_or_not(metrics: Metrics) -> None:
     assert (value(metrics, "ledger_up"), value(metrics, "replicas")) == (1, 1)
     for reason in (*LEDGER_REASONS, LEDGER_REASONS[0]):
-        metrics(LedgerFailed(reason))
+        tell(metrics, LedgerFailed(reason))
     assert value(metrics, "ledger_failures_total", reason="refused") == 2
     series = page(metrics, replace(STATE, ledger_up=False, replicas=4))
     assert series["avala_proxy_ledger_up"] == {(): 0}
@@ -201,7 +202,7 @@ def test_a_breaker_is_in_one_of_three_states(metrics: Metrics) -> None:
 
 def test_an_event_that_no_series_counts_is_let_pass(metrics: Metrics) -> None:
     before = {name for name in page(metrics) if name.startswith("avala_proxy_")}
-    metrics(LifecycleChanged("draining", ""))
+    tell(metrics, LifecycleChanged("draining", ""))
     assert {name for name in page(metrics) if name.startswith("avala_proxy_")} == before
 
 
@@ -237,8 +238,8 @@ def test_the_process_and_the_interpreter_are_on_the_page(metrics: Metrics) -> No
 
 def test_unknown_methods_and_impossible_statuses_do_not_grow_the_page(metrics: Metrics) -> None:
     for number in range(1000):
-        metrics(ended(1000 + number, method=f"M{number}"))
-        metrics(attempt(-number - 1, method=f"M{number}"))
+        tell(metrics, ended(1000 + number, method=f"M{number}"))
+        tell(metrics, attempt(-number - 1, method=f"M{number}"))
     labels = {"method": "other", "route": ROUTE, "status": "other", "error_class": "none"}
     assert value(metrics, "requests_total", **labels) == 1000
     assert value(metrics, "upstream_attempts_total", **labels) == 1000
@@ -260,8 +261,8 @@ def test_unknown_methods_and_impossible_statuses_do_not_grow_the_page(metrics: M
 def test_the_page_is_in_the_format_asked_for_and_without_times_of_creation(
     metrics: Metrics, accept: str, content_type: str, parse: Callable[[str], object]
 ) -> None:
-    metrics(ended())
-    metrics(Admitted(ROUTE, "standard", 1.0))
+    tell(metrics, ended())
+    tell(metrics, Admitted(ROUTE, "standard", 1.0))
     body, said = metrics.render(accept, STATE)
     assert said.startswith(content_type)
     assert list(parse(body.decode()))  # type: ignore[call-overload]
@@ -271,9 +272,9 @@ def test_the_page_is_in_the_format_asked_for_and_without_times_of_creation(
 def test_a_duration_points_to_a_trace_where_there_is_one_and_the_format_allows_it() -> None:
     ids = iter(["4bf92f35", "4bf92f35", None])
     metrics = Metrics(Settings(), version="1", trace=lambda: next(ids))
-    metrics(attempt())
-    metrics(ended())
-    metrics(replace(ended(), route="/api/v1/exports/"))
+    tell(metrics, attempt())
+    tell(metrics, ended())
+    tell(metrics, replace(ended(), route="/api/v1/exports/"))
     assert b"4bf92f35" not in metrics.render("", STATE)[0]
     page = metrics.render("application/openmetrics-text; version=1.0.0", STATE)[0].decode()
     pointed = {
@@ -297,7 +298,7 @@ def test_what_others_in_the_process_count_is_left_alone(metrics: Metrics) -> Non
 
 
 def test_no_credential_or_client_is_on_the_page(metrics: Metrics) -> None:
-    metrics(ended())
+    tell(metrics, ended())
     body, _ = metrics.render("", STATE)
     for private in (b"5e1f", b"192.0.2.1", b"limit_wait_for_credential"):
         assert private not in body
@@ -309,7 +310,7 @@ def test_the_page_can_be_written_in_a_thread_while_events_come(metrics: Metrics)
     scrape.start()
     while scrape.is_alive():
         for number in range(100, 999):
-            metrics(ended(number))
+            tell(metrics, ended(number))
     assert len(pages) == 20
 
 
@@ -369,7 +370,7 @@ def crowded() -> State:
 def test_whatever_happens_the_page_has_fewer_series_and_bytes_than_promised(accept: str) -> None:
     metrics = Metrics(Settings(), version="1.2.3", trace=lambda: "0123456789abcdef" * 2)
     for event in all_that_can_be_counted():
-        metrics(event)
+        tell(metrics, event)
     body, _ = metrics.render(accept, crowded())
     series = Counter(
         line.partition(b" ")[0].partition(b"{")[0].decode() for line in body.splitlines() if line[:1] != b"#"

@@ -6,6 +6,7 @@ from proxy.errors import ErrorClass, Fault
 from proxy.events import Admitted, AttemptEnded, Failed, LimitPaused, Rejected
 from proxy.recent import LATELY, ErrorCount, Example, Quantiles
 from proxy.telemetry.recent import SECONDS, RecentEvents
+from tests.telemetry.telling import tell
 
 ROUTE = "/api/v1/datasets/"
 
@@ -57,9 +58,9 @@ def test_each_second_has_what_was_sent_and_refused_in_it_and_who_waited_at_its_e
         attempt(None, written=False),
         Rejected(ROUTE, ErrorClass.QUEUE_FULL),
     ):
-        recent(event)
+        tell(recent, event)
     recent.second_over(queued=7)
-    recent(attempt())
+    tell(recent, attempt())
     recent.second_over(queued=3)
     history = recent.now().history
     assert history.sent[-3:] == (0, 2, 1)
@@ -70,7 +71,7 @@ def test_each_second_has_what_was_sent_and_refused_in_it_and_who_waited_at_its_e
 
 
 def test_seconds_that_are_over_for_long_are_forgotten(recent: RecentEvents) -> None:
-    recent(attempt())
+    tell(recent, attempt())
     for _ in range(SECONDS):
         recent.second_over(0)
     assert sum(recent.now().history.sent) == 1
@@ -80,10 +81,10 @@ def test_seconds_that_are_over_for_long_are_forgotten(recent: RecentEvents) -> N
 
 
 def test_of_each_class_the_last_is_shown_and_all_are_counted(recent: RecentEvents, clock: Hands) -> None:
-    recent(failed(ErrorClass.SERVER_ERROR, Fault.UPSTREAM, "first"))
-    recent(failed(ErrorClass.NOT_FOUND, Fault.CLIENT))
+    tell(recent, failed(ErrorClass.SERVER_ERROR, Fault.UPSTREAM, "first"))
+    tell(recent, failed(ErrorClass.NOT_FOUND, Fault.CLIENT))
     clock.time += 5
-    recent(failed(ErrorClass.SERVER_ERROR, Fault.UPSTREAM, "second"))
+    tell(recent, failed(ErrorClass.SERVER_ERROR, Fault.UPSTREAM, "second"))
     server_error, not_found = recent.now().errors
     last = Example(1_790_001_005.25, "GET", ROUTE, 500, "a_code", "second")
     assert server_error == ErrorCount(ErrorClass.SERVER_ERROR, Fault.UPSTREAM, 2, 2, last)
@@ -92,7 +93,7 @@ def test_of_each_class_the_last_is_shown_and_all_are_counted(recent: RecentEvent
 
 def test_what_failed_in_the_last_half_minute_is_told_apart(recent: RecentEvents) -> None:
     for _ in range(2):
-        recent(failed(ErrorClass.SERVER_ERROR, Fault.UPSTREAM))
+        tell(recent, failed(ErrorClass.SERVER_ERROR, Fault.UPSTREAM))
         recent.second_over(0)
     for _ in range(LATELY - 2):
         recent.second_over(0)
@@ -105,23 +106,23 @@ def test_what_failed_in_the_last_half_minute_is_told_apart(recent: RecentEvents)
 
 def test_how_long_calls_and_waits_took_is_told_by_ranks(recent: RecentEvents) -> None:
     for hundredth in range(1, 101):
-        recent(attempt(seconds=hundredth / 100))
-        recent(Admitted(ROUTE, "standard", float(hundredth)))
-    recent(attempt(None, seconds=60.0))  # no head, no time to it
+        tell(recent, attempt(seconds=hundredth / 100))
+        tell(recent, Admitted(ROUTE, "standard", float(hundredth)))
+    tell(recent, attempt(None, seconds=60.0))  # no head, no time to it
     now = recent.now()
     assert now.upstream == Quantiles(100, 0.51, 0.95, 0.99, 1.0)
     assert now.waits == Quantiles(100, 51.0, 95.0, 99.0, 100.0)
 
 
 def test_calls_of_long_ago_are_no_longer_told_of(recent: RecentEvents, clock: Hands) -> None:
-    recent(attempt(seconds=9.0))
+    tell(recent, attempt(seconds=9.0))
     clock.time += 301
-    recent(attempt(seconds=1.0))
+    tell(recent, attempt(seconds=1.0))
     assert recent.now().upstream == Quantiles(1, 1.0, 1.0, 1.0, 1.0)
 
 
 def test_what_does_not_matter_here_is_let_pass(recent: RecentEvents) -> None:
     before = recent.now()
-    recent(LimitPaused("standard", 1.0))
+    tell(recent, LimitPaused("standard", 1.0))
     recent.second_over(0)
     assert recent.now() == before

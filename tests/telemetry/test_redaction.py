@@ -14,6 +14,7 @@ from proxy.errors import ErrorClass
 from proxy.events import Crashed, LifecycleChanged, LimitPaused, RetryScheduled
 from proxy.telemetry.redaction import Redaction
 from tests.telemetry.lines import KEY, REQUEST, logger_to, logs_to
+from tests.telemetry.telling import tell
 
 redact = Redaction()
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ0ZWFtIn0.c2lnbmF0dXJl-of_it"
@@ -228,11 +229,14 @@ def test_no_text_takes_long(hostile: str) -> None:
 def test_a_key_gets_into_no_line_by_any_way(form: str) -> None:
     stream = io.StringIO()
     logs = logs_to(stream, level="debug", format=form)
-    logs(replace(REQUEST, request_id=KEY, route=f"/{KEY}/", peer=KEY, credential=KEY, method=KEY, limit=KEY))
-    logs(LimitPaused(KEY, 1.0, KEY))
-    logs(LifecycleChanged(KEY, f"at {KEY}"))
-    logs(RetryScheduled(KEY, ErrorClass.UNAVAILABLE, 1.0))
-    logs(Crashed(KEY, f"ValueError: {KEY}"))
+    tell(
+        logs,
+        replace(REQUEST, request_id=KEY, route=f"/{KEY}/", peer=KEY, credential=KEY, method=KEY, limit=KEY),
+    )
+    tell(logs, LimitPaused(KEY, 1.0, KEY))
+    tell(logs, LifecycleChanged(KEY, f"at {KEY}"))
+    tell(logs, RetryScheduled(KEY, ErrorClass.UNAVAILABLE, 1.0))
+    tell(logs, Crashed(KEY, f"ValueError: {KEY}"))
     logger_to(stream, format=form).error(KEY, nested={KEY: [KEY]}, error=ValueError(KEY))
     assert len(stream.getvalue().splitlines()) >= 6
     assert "avk_live" not in stream.getvalue()
