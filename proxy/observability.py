@@ -61,8 +61,12 @@ class Observability:
         except ValueError as error:  # of variables, which are no settings of ours
             raise StartError(f"Traces cannot be sent, by the environment (OTEL_…): {error}") from error
 
-    def _second_over(self, waiting: int) -> None:
+    def flush(self) -> None:
+        """Have all that happened counted and written, before somebody looks."""
         self._batch.flush()
+
+    def _second_over(self, waiting: int) -> None:
+        self.flush()
         self._recent.second_over(waiting)
         self._metrics.sweep(self._clock.now())
 
@@ -77,12 +81,12 @@ class Observability:
 
         It is written beside the event loop: many series take 30 ms and more.
         """
-        self._batch.flush()
+        self.flush()
         return await asyncio.to_thread(self._metrics.render, accept, state)
 
     def recent(self) -> Recent:
         """Return what happened lately."""
-        self._batch.flush()
+        self.flush()
         return self._recent.now()
 
     def _logger(self, level: config.Level) -> Logger:

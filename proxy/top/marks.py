@@ -4,7 +4,6 @@ Texts come from requests and answers, so anybody may have written them: what wou
 the terminal, hide or reorder text is shown as the escape that Python has for it.
 """
 
-import math
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -65,12 +64,6 @@ def duration(seconds: float) -> str:
     if minutes < 120:
         return f"{minutes} min {round(seconds) % 60} s"
     return f"{minutes // 60} h {minutes % 60} min" if minutes < 2880 else f"{minutes // 1440} d"
-
-
-def rough(seconds: float) -> str:
-    """Write a time that is counted down: in whole seconds, the one that has begun too."""
-    whole = math.ceil(seconds)
-    return f"{whole} s" if whole < 120 else duration(whole)
 
 
 def age(seconds: float) -> str:

@@ -45,8 +45,14 @@ class Place:
 
     upstream: Upstream
     app: App
-    log: io.StringIO
+    stream: io.StringIO
     said: list[str]
+
+    @property
+    def log(self) -> str:
+        """The log so far, whole."""
+        self.app.observability.flush()
+        return self.stream.getvalue()
 
     @property
     def port(self) -> int:
@@ -75,7 +81,7 @@ class Place:
             async with session.get("/events") as stream:
                 self.said.append((await stream.content.readuntil(b"\n\n")).decode())
                 self.said.append((await stream.content.readuntil(b"\n\n")).decode())
-        return "\n".join([self.log.getvalue(), *self.said])
+        return "\n".join([self.log, *self.said])
 
 
 def check(said: str, mark: str = MARK) -> None:

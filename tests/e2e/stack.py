@@ -25,7 +25,7 @@ class Stack:
     url: str
     upstream: str
     session: aiohttp.ClientSession
-    log: io.StringIO
+    stream: io.StringIO
 
     async def ask(
         self, method: str, path: str, *, fields: dict[str, str] | None = None, **options: Any
@@ -45,9 +45,15 @@ class Stack:
             for series, _, value in (line.rpartition(" ") for line in lines if line[0] != "#")
         }
 
+    @property
+    def log(self) -> str:
+        """The log so far, whole."""
+        self.app.observability.flush()
+        return self.stream.getvalue()
+
     def lines(self, event: str) -> list[dict[str, Any]]:
         """Return the log lines of one event."""
-        parsed = [json.loads(line) for line in self.log.getvalue().splitlines()]
+        parsed = [json.loads(line) for line in self.log.splitlines()]
         return [line for line in parsed if line["event"] == event]
 
 

@@ -165,7 +165,7 @@ async def test_a_reload_tells_which_settings_changed_and_no_value() -> None:
         for token in (TOKEN, f"{TOKEN}-anew"):
             await place.send(head(Avala_Proxy_Token=token, X_Request_Id=token, Avala_Proxy_Client=token))
         said = await place.everything()
-    told = [json.loads(line) for line in place.log.getvalue().splitlines()]
+    told = [json.loads(line) for line in place.log.splitlines()]
     reloaded = [line["detail"] for line in told if line["event"] == "reloaded"]
     assert reloaded == [
         "The configuration was read again. Changed: credential.value, clients, retry.max_retries.",
@@ -182,7 +182,7 @@ async def test_the_content_of_a_file_is_cut_out_before_and_after_it_is_changed(t
     async with placed(clients=clients) as place:
         file.write_text(other)
         async with asyncio.timeout(10):
-            while "credential_reloaded" not in place.log.getvalue():
+            while "credential_reloaded" not in place.log:
                 await place.send(head(Avala_Proxy_Token=other))
                 await asyncio.sleep(0.1)
         file.unlink()

@@ -333,6 +333,7 @@ async def test_the_wrong_language_and_silence_end_without_a_trace(tmp_path: Path
         writer.write(client_hello)
         writer.transport.abort()
         assert await ask(secure, tls.client()) == 200
+        await programs.said(running.log, '"request"')
         assert {line["event"] for line in running.events()} == {"listening", "request"}
 
 

@@ -200,7 +200,7 @@ async def test_no_ghost_outlives_the_proxy() -> None:
         assert ghosts_running() == 4
     assert not ghosts_running()
     assert stack.lines("crashed") == stack.lines("library") == []
-    assert [line["event"] for line in map(json.loads, stack.log.getvalue().splitlines())][:2] == [
+    assert [line["event"] for line in map(json.loads, stack.log.splitlines())][:2] == [
         "listening",
         "observing",
     ]

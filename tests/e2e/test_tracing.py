@@ -223,6 +223,6 @@ async def test_without_tracing_the_clients_trace_crosses_as_it_is() -> None:
         value = f"00-{TRACE}-{PARENT}-01"
         await stack.ask("GET", "/api/v1/datasets/", fields={"traceparent": value})
         assert [entry.traceparent for entry in stack.sandbox.ledger.entries] == [value]
-        assert all("trace_id" not in line for line in map(json.loads, stack.log.getvalue().splitlines()))
+        assert all("trace_id" not in line for line in map(json.loads, stack.log.splitlines()))
         async with stack.session.get(stack.app.admin_url + "/metrics", headers=OPEN) as answer:
             assert " # {" not in await answer.text()

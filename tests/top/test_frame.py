@@ -166,7 +166,7 @@ def test_an_error_without_an_example_and_a_fault_that_is_new_are_told_too() -> N
     [
         ({"shared": True, "replicas": 3}, "budget    shared by 3 replicas, the store is there"),
         ({"shared": True}, "budget    shared by 1 replica, the store is there"),
-        ({"shared": True, "ledger_up": False}, "budget    the store is lost, an own share is kept to"),
+        ({"shared": True, "ledger_up": False}, "budget    the store is gone, an own share is kept to"),
         ({"breakers": []}, "breaker   none"),
         (
             {

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.top.marks import age, curve, duration, glyphs, harmless, rough, shares
+from proxy.top.marks import age, curve, duration, glyphs, harmless, shares
 
 
 @pytest.mark.parametrize(
@@ -75,21 +75,6 @@ def test_blocks_are_drawn_where_the_output_can_have_them(encoding: str, ours: st
 )
 def test_durations_are_written_for_people(seconds: float, written: str) -> None:
     assert duration(seconds) == written
-
-
-@pytest.mark.parametrize(
-    ("seconds", "written"),
-    [
-        (0.0, "0 s"),
-        (0.01, "1 s"),
-        (12.5, "13 s"),
-        (119.0, "119 s"),
-        (119.1, "2 min 0 s"),
-        (9e3, "2 h 30 min"),
-    ],
-)
-def test_what_is_counted_down_is_told_in_whole_seconds(seconds: float, written: str) -> None:
-    assert rough(seconds) == written
 
 
 @pytest.mark.parametrize(

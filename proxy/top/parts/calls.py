@@ -38,7 +38,7 @@ def _breakers(pen: Pen, breakers: Sequence[Breaker]) -> Text:
 
 def _sharing(pen: Pen, state: State) -> Text:
     if not state.ledger_up:
-        return pen.write("the store is lost, an own share is kept to", "red")
+        return pen.write("the store is gone, an own share is kept to", "red")
     if state.shared:
         replicas = "1 replica" if state.replicas == 1 else f"{state.replicas:,} replicas"
         return pen.write(f"shared by {replicas}, the store is there")

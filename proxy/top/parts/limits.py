@@ -2,8 +2,9 @@
 
 from rich.text import Text
 
+from proxy.policy.words import rough
 from proxy.top.layout import Line, Part, Pen, columns
-from proxy.top.marks import rough, shares
+from proxy.top.marks import shares
 from proxy.top.status import Limit, State
 
 _WIDEST = 60
