@@ -9,51 +9,36 @@ import ssl
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
 from aiohttp import web
 
 import proxy
 from proxy import config
 from proxy.adapters.guard import Guard
-from proxy.adapters.local_ledger import LocalLedger
-from proxy.adapters.redis_ledger import RedisLedger
-from proxy.adapters.state_keeper import StateKeeper
 from proxy.adapters.upstream import Upstream
 from proxy.admin.changes import Changes
 from proxy.admin.handlers import Admin
 from proxy.admission import Admission
-from proxy.assembly import (
-    Assembly,
-    StartError,
-    access,
-    examine_store,
-    remembered,
-    replica,
-    shared_secret,
-)
+from proxy.assembly import Assembly
+from proxy.budget import Budget
 from proxy.clock import LoopClock
 from proxy.config_places import parse_place
 from proxy.config_reload import changes, taken_over
-from proxy.config_report import ConfigError, effective
-from proxy.config_values import SHORTEST_TOKEN
+from proxy.config_report import ConfigError
 from proxy.errors import Refusal, UpstreamError
 from proxy.events import BreakerChanged, LifecycleChanged
 from proxy.listener import Listener
+from proxy.material import StartError, admin_token, certificates, shown
 from proxy.observability import Observability
 from proxy.observation import Observation
 from proxy.pacing import Pacing
 from proxy.policy.groups import Groups
-from proxy.policy.limits import LimitTable
 from proxy.policy.routes import RouteTable
 from proxy.readiness import Readiness
 from proxy.sockets import CannotListen, Sockets
 from proxy.state import BreakerState, LaneUse, State, limit_states, pauses
-from proxy.tls import Certificates, Unusable
-from proxy.traffic import Traffic
-
-if TYPE_CHECKING:
-    from proxy.adapters.replica import Replica
+from proxy.traffic import Retiring, Traffic
 
 _LAST_WORDS = 1.0
 """Seconds that the answers to those who are cut off may take."""
@@ -72,21 +57,18 @@ class App:
         self._traffic = Traffic()
         self._doors: list[Sockets] = []
         self._hurry = asyncio.Event()
-        self._retiring: set[asyncio.Task[None]] = set()
-        self._keeper: StateKeeper | None = None
-        self._replica: Replica | None = None
+        self._retiring = Retiring(self._traffic)
         self.url = ""
         self.admin_url = ""
 
     async def start(self) -> None:
         """Listen in every place. Raises `StartError`."""
-        tls = self._tls()
+        tls = certificates(self.settings.listen, self._secrets)
         self._build()
         admin, listen = self._admin, self.settings.listen
         try:
             self.observability.start(lambda: len(self._admission.line))
-            if self._replica is not None:
-                await self._replica.start()
+            await self._budget.start()
             urls = await self._listen(
                 Listener(self._handle, self._refuse, listen), listen.addresses, "--listen", tls
             )
@@ -104,37 +86,11 @@ class App:
             said = "Nothing is held back (queue.observe): the API's limits can be exceeded."
             self._events(LifecycleChanged("observing", said))
 
-    def read_files(self) -> None:
-        """Read certificates, keys and tokens; raises `StartError`."""
-        self._tls()
-        access(self.settings, self._secrets)
-        self._admin_token()
-        if self.settings.redis.shared:
-            shared_secret(self.settings.redis, self._secrets)
-
-    async def try_store(self) -> None:
-        """Try the store through which the budget is shared, if there is one; raises `StartError`."""
-        if self.settings.redis.shared:
-            await examine_store(self.settings.redis, self._secrets)
-
-    def _tls(self) -> ssl.SSLContext | None:
-        settings, clock = self.settings.listen, self._clock
-        if not any(place.scheme == "https" for place in settings.places):
-            return None
-        try:
-            return Certificates(
-                settings.tls,
-                now=clock.now,
-                wall=clock.wall,
-                told=lambda state, detail: self._events(LifecycleChanged(state, detail)),
-            ).context
-        except Unusable as error:
-            raise StartError(f"Cannot serve TLS: {error}") from error
-
     def _build(self) -> None:
         settings, clock, upstream = self.settings, self._clock, self.settings.upstream
         self._groups = Groups(settings.breaker, settings.retry)
-        hashed_with = self._make_ledger()
+        self._budget = Budget(settings, self._secrets)
+        self._ledger = self._budget.ledger
         self._guard = Guard(self._ledger, self._groups, clock, self._breaker_changed)
         self._admission = self._make_admission()
         self._upstream = Upstream(upstream, settings.headers)
@@ -144,7 +100,7 @@ class App:
             self._traffic,
             clock,
             self._events,
-            shared=self._trouble,
+            shared=self._budget.trouble,
         )
         self._assembly = Assembly(
             clock,
@@ -153,7 +109,7 @@ class App:
             self._groups,
             RouteTable(is_secret=self.observability.redaction.cuts),
             self._traffic,
-            hashed_with,
+            self._budget.secret,
             self._secrets,
             self.observability.tracing,
         )
@@ -165,7 +121,7 @@ class App:
             recent=self.observability.recent,
             ready=self._readiness.now,
             changes=self._changes(),
-            effective=self.shown(),
+            effective=shown(settings, self._secrets),
             version=proxy.__version__,
         )
 
@@ -175,46 +131,14 @@ class App:
             force=lambda group, opened: self._guard.force(group, opened=opened),
             level=self.observability.log_level,
             set_level=self.observability.set_log_level,
-            token=self._admin_token(),
+            token=admin_token(self.settings.listen, self._secrets),
         )
-
-    def _make_ledger(self) -> bytes:
-        """Make who counts, here or with others; return what credentials are hashed with."""
-        settings, upstream = self.settings, self.settings.upstream
-        limits, probe = LimitTable(settings.limits), not settings.queue.observe
-        self._ledger: LocalLedger | RedisLedger
-        if settings.redis.shared:
-            self._replica = replica(settings, limits, self._secrets, probe=probe)
-            self._ledger = self._replica.ledger
-            return shared_secret(settings.redis, self._secrets)
-        self._ledger = LocalLedger(
-            limits,
-            self._clock,
-            transit=upstream.transit,
-            clock_drift=upstream.clock_drift,
-            probe=probe,
-        )
-        hashed_with, self._keeper = remembered(settings.state, self._ledger, self._clock, self._events)
-        return hashed_with
-
-    def _trouble(self) -> str:
-        if self._replica is None:
-            return ""
-        return self.observability.redaction.without_known(
-            self._replica.ledger.trouble
-        )  # a store may quote its password
 
     def _make_admission(self) -> Admission:
         queue, pacing = self.settings.queue, Pacing(self.settings.limits)
         if queue.observe:
             return Observation(self._ledger, pacing, queue, self._clock, self._events)
         return Admission(self._guard, pacing, queue, self._clock)
-
-    def _admin_token(self) -> Callable[[], str] | None:
-        listen = self.settings.listen
-        if listen.admin_token is None and listen.admin_token_file is None:
-            return None
-        return self._secrets.read(listen.admin_token, listen.admin_token_file, at_least=SHORTEST_TOKEN)
 
     async def _handle(self, http: web.BaseRequest) -> web.StreamResponse:
         return await self._front.handle(http)
@@ -243,7 +167,7 @@ class App:
         self.settings, self._front = settings, front
         self._configure()
         if not same:
-            self._retire(self._upstream)
+            self._retiring.retire(self._upstream.close)
             self._upstream = upstream
         news = f"Changed: {', '.join(changed)}." if changed else "Nothing in it has changed."
         needs = f" A new start is needed for changes of: {', '.join(left)}." if left else ""
@@ -252,32 +176,11 @@ class App:
     def _configure(self) -> None:
         """Let what outlives a reload go by the settings."""
         settings = self.settings
-        self._ledger.configure(
-            LimitTable(settings.limits),
-            transit=settings.upstream.transit,
-            clock_drift=settings.upstream.clock_drift,
-        )
+        self._budget.configure(settings)
         self._groups.configure(settings.breaker, settings.retry)
         self._admission.configure(settings.queue, Pacing(settings.limits))
         self.observability.configure(settings)
-        self._admin.effective = self.shown()
-
-    def shown(self) -> str:
-        """Return the configuration in force as TOML, without secrets, wherever they stand in it."""
-        return self.observability.redaction.without_known(effective(self.settings))
-
-    def _retire(self, upstream: Upstream) -> None:
-        """Close connections to an upstream of other settings, when nobody uses them any more."""
-
-        async def retire() -> None:
-            try:
-                await self._traffic.those_here_have_left()
-            finally:
-                await upstream.close()
-
-        task = asyncio.get_running_loop().create_task(retire())
-        self._retiring.add(task)
-        task.add_done_callback(self._retiring.discard)
+        self._admin.effective = shown(settings, self._secrets)
 
     async def _listen(
         self, server: Listener, addresses: Sequence[str], option: str, tls: ssl.SSLContext | None = None
@@ -311,9 +214,9 @@ class App:
             breakers=tuple(
                 BreakerState(one.name, one.breaker.state, one.breaker.forced) for one in self._groups
             ),
-            ledger_up=not self._trouble(),
-            replicas=self._replica.ledger.replicas if self._replica is not None else 1,
-            shared=self._replica is not None,
+            ledger_up=not self._budget.trouble(),
+            replicas=self._budget.replicas,
+            shared=self._budget.shared,
         )
 
     def warn_of_files(self, shortage: str) -> None:
@@ -362,12 +265,7 @@ class App:
         for doors in self._doors:
             await doors.close()
         await self._readiness.close()
-        for task in self._retiring:
-            task.cancel()
-        await asyncio.gather(*self._retiring, return_exceptions=True)
+        await self._retiring.end()
         await self._upstream.close()
-        if self._replica is not None:
-            await self._replica.close()
-        if self._keeper is not None:
-            await self._keeper.close()
+        await self._budget.close()
         await self.observability.close()

@@ -3,33 +3,24 @@
 Nothing is decided here. Who gives whom what is read off `Assembly.front`.
 """
 
-import importlib.util
 import itertools
 import random
 import secrets
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
-
-from pydantic import SecretStr
 
 from proxy import config
 from proxy.adapters.body import Spools
-from proxy.adapters.local_ledger import LocalLedger
-from proxy.adapters.secret_files import SecretFile
-from proxy.adapters.state_file import InUse, Saved, StateFile, Unwritable
-from proxy.adapters.state_keeper import StateKeeper
 from proxy.adapters.upstream import Upstream
 from proxy.admission import Admission
 from proxy.alive import Alive
 from proxy.clock import Clock
 from proxy.coalescing import Coalescing
-from proxy.config_values import SHORTEST_TOKEN, authority
-from proxy.events import Events, LedgerChanged, LedgerFailed, LifecycleChanged
+from proxy.config_values import authority
+from proxy.events import Events
 from proxy.forwarder import Forwarder
 from proxy.front import Front
 from proxy.links import Localiser
-from proxy.policy.access import Access
+from proxy.material import SecretReader, access
 from proxy.policy.alike import Alike
 from proxy.policy.arrival import Arrivals
 from proxy.policy.credentials import Credentials
@@ -39,44 +30,8 @@ from proxy.policy.routes import RouteTable
 from proxy.policy.said import Said
 from proxy.policy.wire import RequestRules
 from proxy.reception import Reception
-from proxy.telemetry.redaction import Redaction
-from proxy.telemetry.untraced import Tracing, Untraced
+from proxy.telemetry.untraced import Tracing
 from proxy.traffic import Traffic
-
-if TYPE_CHECKING:
-    from proxy.adapters.replica import Replica
-    from proxy.adapters.store_check import Pulse
-
-
-class StartError(Exception):
-    """The proxy cannot start, or not go by other settings; the message says why and what to do."""
-
-
-@dataclass(frozen=True)
-class SecretReader:
-    """Read the secrets of the settings, and have each value that may be used cut out of all lines."""
-
-    clock: Clock
-    events: Events
-    redaction: Redaction
-
-    def read(self, value: SecretStr | None, path: str | None, *, at_least: int = 1) -> Callable[[], str]:
-        """Return who knows a secret that stands in the settings or in a file. Raises `StartError`."""
-        if path is None:
-            assert value is not None, "the settings have one or the other"
-            self.redaction.learn(value.get_secret_value())
-            return value.get_secret_value
-        try:
-            return SecretFile(
-                path,
-                now=self.clock.now,
-                wall=self.clock.wall,
-                told=lambda state, sentence: self.events(LifecycleChanged(state, sentence)),
-                known=self.redaction.learn,
-                at_least=at_least,
-            )
-        except (OSError, ValueError) as error:
-            raise StartError(str(error)) from error
 
 
 @dataclass(frozen=True)
@@ -146,110 +101,3 @@ class Assembly:
             routes=self.routes,
             clock=self.clock,
         )
-
-
-def access(settings: config.Settings, reader: SecretReader) -> Access:
-    """Make who knows clients and the key that the proxy holds. Raises `StartError`."""
-    held = settings.credential
-    return Access(
-        settings.upstream.credential_headers,
-        key=reader.read(held.value, held.file) if settings.holds_key else lambda: None,
-        clients=[
-            (client.name, reader.read(client.token, client.token_file, at_least=SHORTEST_TOKEN))
-            for client in settings.clients
-        ],
-    )
-
-
-def store_password(redis: config.Redis, reader: SecretReader) -> Callable[[], str] | None:
-    """Return who knows the password of the shared store. Raises `StartError`."""
-    if redis.password is None and redis.password_file is None:
-        return None
-    return reader.read(redis.password, redis.password_file)
-
-
-def shared_secret(redis: config.Redis, reader: SecretReader) -> bytes:
-    """Return what all replicas hash credentials with. Raises `StartError`."""
-    return reader.read(redis.secret, redis.secret_file, at_least=SHORTEST_TOKEN)().encode()
-
-
-def _client_is_there() -> None:
-    """Raise `StartError` where the client of the shared store is not installed: it comes with an extra."""
-    if importlib.util.find_spec("redis") is None:
-        raise StartError("redis.url needs redis-py: install avala-proxy with its extra, avala-proxy[redis].")
-
-
-async def examine_store(redis: config.Redis, reader: SecretReader) -> None:
-    """Try whether the shared store does what is needed. Raises `StartError`, which says all that is wrong."""
-    _client_is_there()
-    from proxy.adapters.store_check import examine
-
-    if wrong := await examine(redis, password=store_password(redis, reader)):
-        raise StartError(reader.redaction.without_known("\n".join(wrong)))
-
-
-async def measure_store(redis: config.Redis, reader: SecretReader) -> "Pulse | None":
-    """Tell how a store answers that does what is needed. Raises `StartError`."""
-    _client_is_there()
-    from proxy.adapters.store_check import measure
-
-    return await measure(redis, password=store_password(redis, reader), clock=reader.clock)
-
-
-def replica(settings: config.Settings, limits: LimitTable, reader: SecretReader, *, probe: bool) -> "Replica":
-    """Make one of several that share a budget. Raises `StartError`."""
-    _client_is_there()
-    from proxy.adapters.replica import Replica
-
-    redis, events = settings.redis, reader.events
-    return Replica(
-        redis,
-        limits,
-        reader.clock,
-        upstream=settings.upstream,
-        probe=probe,
-        password=store_password(redis, reader),
-        changed=lambda up, detail: events(LedgerChanged(up, detail)),
-        failed=lambda reason: events(LedgerFailed(reason)),
-    )
-
-
-def tracing(settings: config.Settings, clock: Clock, *, version: str) -> Tracing:
-    """Make who sees what happens to requests, if anybody is to. Raises `StartError`."""
-    if not settings.tracing.enabled:
-        return Untraced()
-    try:
-        from proxy.telemetry.collector import Collector
-        from proxy.telemetry.tracing import Tracing
-    except ModuleNotFoundError as error:
-        raise StartError(
-            "tracing.enabled needs OpenTelemetry: install avala-proxy with its extra, avala-proxy[otel]."
-        ) from error
-    return Tracing(Collector(settings.tracing, version=version), settings.listen, clock)
-
-
-def remembered(
-    settings: config.State, ledger: LocalLedger, clock: Clock, events: Events
-) -> tuple[bytes, StateKeeper | None]:
-    """Let a ledger know what the state file does; return what credentials are hashed with, and who keeps it.
-
-    Raises `StartError`.
-    """
-    hashed_with = secrets.token_bytes(32)
-    if settings.file is None:
-        return hashed_with, None
-    file = StateFile(
-        settings.file,
-        wall=clock.wall,
-        told=lambda state, sentence: events(LifecycleChanged(state, sentence)),
-    )
-    try:
-        saved = file.open()
-    except (InUse, Unwritable) as error:
-        raise StartError(str(error)) from error
-    if saved is not None:
-        hashed_with = saved.secret
-        ledger.remember(saved.lanes)
-    keeper = StateKeeper(file, lambda: Saved(hashed_with, ledger.memories()), clock)
-    ledger.on_changed(keeper.changed, keeper.taken)
-    return hashed_with, keeper

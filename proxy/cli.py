@@ -25,9 +25,9 @@ def main() -> None:
 @click.option("--observe", is_flag=True, help="Hold nothing back, and tell what would have waited.")
 def serve(path: Path | None, observe: bool, **options: Any) -> None:
     """Run the proxy until SIGTERM or Ctrl-C; SIGHUP reads the configuration again."""
-    from proxy.assembly import StartError
     from proxy.config import load
     from proxy.config_report import ConfigError
+    from proxy.material import StartError
     from proxy.process import serve
 
     try:
@@ -45,9 +45,9 @@ def serve(path: Path | None, observe: bool, **options: Any) -> None:
 @settings_options
 def check(path: Path | None, **options: Any) -> None:
     """Validate a configuration, the files that it names and the shared store; print it, secrets masked."""
-    from proxy.assembly import StartError
     from proxy.config import load
     from proxy.config_report import ConfigError
+    from proxy.material import StartError
     from proxy.process import verify
 
     try:
@@ -226,8 +226,8 @@ def sandbox(
 )
 def demo(once: bool, requests: int, callers: int) -> None:
     """Send a burst through the proxy to a pretend API, and tell what happened."""
-    from proxy.assembly import StartError
     from proxy.demo import run
+    from proxy.material import StartError
 
     try:
         if not asyncio.run(run(requests=requests, callers=callers, once=once)):

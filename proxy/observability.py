@@ -9,9 +9,9 @@ from typing import TextIO
 
 import proxy
 from proxy import config
-from proxy.assembly import SecretReader, StartError, tracing
 from proxy.clock import Clock
 from proxy.events import Events, LogLevelChanged
+from proxy.material import SecretReader, StartError
 from proxy.pulse import Pulse
 from proxy.recent import Recent
 from proxy.state import State
@@ -22,6 +22,7 @@ from proxy.telemetry.recent import RecentEvents
 from proxy.telemetry.redaction import Redaction
 from proxy.telemetry.rendering import Lines, Logger, configure
 from proxy.telemetry.stdlib import quiet_stdlib
+from proxy.telemetry.untraced import Tracing, Untraced
 
 
 class Observability:
@@ -72,6 +73,7 @@ class Observability:
 
     def configure(self, settings: config.Settings) -> None:
         """Go by other settings."""
+        self.flush()
         self._settings = settings
         self._logs.set_level(settings.log.level)
         self._metrics.configured(settings)
@@ -101,6 +103,7 @@ class Observability:
         """Write lines of another level, until the next reload or start."""
         before = self._logs.level
         if level != before:
+            self.flush()
             self._logs.set_level(level)
             self.events(LogLevelChanged(level, before))
 
@@ -111,3 +114,17 @@ class Observability:
         await self.tracing.close()
         self._batch.close()
         self._undo()
+
+
+def tracing(settings: config.Settings, clock: Clock, *, version: str) -> Tracing:
+    """Make who sees what happens to requests, if anybody is to. Raises `StartError`."""
+    if not settings.tracing.enabled:
+        return Untraced()
+    try:
+        from proxy.telemetry.collector import Collector
+        from proxy.telemetry.tracing import Tracing
+    except ModuleNotFoundError as error:
+        raise StartError(
+            "tracing.enabled needs OpenTelemetry: install avala-proxy with its extra, avala-proxy[otel]."
+        ) from error
+    return Tracing(Collector(settings.tracing, version=version), settings.listen, clock)

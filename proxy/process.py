@@ -9,6 +9,10 @@ from contextlib import suppress
 
 from proxy import config
 from proxy.app import App
+from proxy.budget import examine_store
+from proxy.clock import LoopClock
+from proxy.material import read_all, shown
+from proxy.observability import Observability
 
 
 def open_files(settings: config.Settings) -> int:
@@ -38,10 +42,11 @@ async def verify(settings: config.Settings) -> str:
 
     Return the settings as TOML, without the secrets that were read, wherever they stand.
     """
-    app = App(settings, log_stream=io.StringIO())
-    app.read_files()
-    await app.try_store()
-    return app.shown()
+    reader = Observability(settings, LoopClock(), io.StringIO()).secrets
+    read_all(settings, reader)
+    if settings.redis.shared:
+        await examine_store(settings.redis, reader)
+    return shown(settings, reader)
 
 
 async def serve(load: Callable[[], config.Settings]) -> None:

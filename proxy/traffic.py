@@ -1,7 +1,7 @@
 """The requests of clients that are being answered, whoever answers them."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 
 
@@ -46,3 +46,29 @@ class Traffic:
         """Wait until all who are being answered now have their answers."""
         if self._tasks:
             await asyncio.wait(set(self._tasks))
+
+
+class Retiring:
+    """Close what is used no more by who comes, when those who are here have left."""
+
+    def __init__(self, traffic: Traffic) -> None:
+        self._traffic = traffic
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def retire(self, close: Callable[[], Awaitable[None]]) -> None:
+        """Close something that those who are being answered now may use."""
+        task = asyncio.get_running_loop().create_task(self._close(close))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _close(self, close: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await self._traffic.those_here_have_left()
+        finally:
+            await close()
+
+    async def end(self) -> None:
+        """Close all of it now."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -2,7 +2,9 @@
 
 import asyncio
 
-from proxy.traffic import Traffic
+import pytest
+
+from proxy.traffic import Retiring, Traffic
 
 
 async def answers(traffic: Traffic, gate: asyncio.Event) -> None:
@@ -44,3 +46,25 @@ async def test_to_cut_off_ends_everybody() -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
     assert all(task.cancelled() for task in tasks)
     assert traffic.cutting
+
+
+@pytest.mark.parametrize("in_time", [True, False])
+async def test_what_those_who_are_here_use_is_closed_when_they_have_left_or_at_the_end(in_time: bool) -> None:
+    traffic, gate, closed = Traffic(), asyncio.Event(), asyncio.Event()
+    task = asyncio.create_task(answers(traffic, gate))
+    await asyncio.sleep(0)
+
+    async def close() -> None:
+        closed.set()
+
+    retiring = Retiring(traffic)
+    retiring.retire(close)
+    await asyncio.sleep(0)
+    assert not closed.is_set()
+    if in_time:
+        gate.set()
+        await closed.wait()
+    await retiring.end()
+    assert closed.is_set()
+    gate.set()
+    await task

@@ -8,13 +8,13 @@ from pydantic import SecretStr
 
 from proxy import config
 from proxy.adapters.upstream import Upstream
-from proxy.assembly import SecretReader, StartError
 from proxy.clock import Clock
 from proxy.config_values import key as fit_key
 from proxy.doctor.exchange import Timer, request, send
 from proxy.doctor.report import Finding, fail, failed, ok, skipped, warning
 from proxy.errors import UpstreamError
 from proxy.events import Events
+from proxy.material import SecretReader, StartError
 from proxy.messages import Response
 from proxy.policy.access import Access
 from proxy.policy.classify import CLASS_OF_CODE, structured_code

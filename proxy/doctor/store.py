@@ -3,10 +3,11 @@
 from typing import TYPE_CHECKING
 
 from proxy import config
-from proxy.assembly import SecretReader, StartError, examine_store, measure_store
+from proxy.budget import examine_store, measure_store
 from proxy.clock import Clock
 from proxy.doctor.report import Finding, failed, milliseconds, ok, skipped, warning
 from proxy.events import Events
+from proxy.material import SecretReader, StartError
 from proxy.telemetry.redaction import Redaction
 
 if TYPE_CHECKING:

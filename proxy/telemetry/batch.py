@@ -50,8 +50,7 @@ OF_REQUESTS = frozenset(
 )
 """What may wait. Everything else is rare, and told at once, after all that happened before it."""
 
-
-_Past = tuple[float, float, str | None]
+_Snapshot = tuple[float, float, str | None]
 
 
 class Moment:
@@ -63,7 +62,7 @@ class Moment:
     def __init__(self, clock: Clock, trace_id: TraceId = no_trace) -> None:
         self._clock = clock
         self._trace_id = trace_id
-        self._past: _Past | None = None
+        self._past: _Snapshot | None = None
 
     def now(self) -> float:
         """Return monotonic seconds."""
@@ -71,18 +70,19 @@ class Moment:
 
     def wall(self) -> float:
         """Return seconds since 1970."""
-        return self._clock.wall() if self._past is None else self._past[1]
+        past = self._past  # libraries write lines from threads of their own, too
+        return self._clock.wall() if past is None else past[1]
 
     def trace_id(self) -> str | None:
         """Return the id of the trace that it belongs to; None if it is not kept."""
         return self._trace_id() if self._past is None else self._past[2]
 
-    def kept(self) -> _Past:
-        """Return this moment."""
+    def snapshot(self) -> _Snapshot:
+        """Return this moment, to be restored."""
         return self._clock.now(), self._clock.wall(), self._trace_id()
 
-    def set(self, past: _Past | None) -> None:
-        """Be a moment that was kept; None: be now again."""
+    def restore(self, past: _Snapshot | None) -> None:
+        """Be another moment; None: be now again."""
         self._past = past
 
 
@@ -95,7 +95,7 @@ class Batch:
     def __init__(self, moment: Moment, *listeners: NoteTaker, complain: Callable[[str], None]) -> None:
         self._moment = moment
         self._tell = Events(*listeners, complain=complain)
-        self._kept: list[tuple[Event, _Past]] = []
+        self._kept: list[tuple[Event, _Snapshot]] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._due: asyncio.Handle | None = None
         kinds = {kind for listener in listeners for kind in listener.hears}
@@ -120,7 +120,7 @@ class Batch:
         if self._loop is None:
             self._tell(event)
             return
-        self._kept.append((event, self._moment.kept()))
+        self._kept.append((event, self._moment.snapshot()))
         if self._due is None:
             self._due = self._loop.call_later(DELAY, self.flush)
         elif len(self._kept) == ENOUGH:
@@ -134,6 +134,6 @@ class Batch:
             self._due = None
         kept, self._kept = self._kept, []
         for event, moment in kept:
-            self._moment.set(moment)
+            self._moment.restore(moment)
             self._tell(event)
-        self._moment.set(None)
+        self._moment.restore(None)

@@ -75,16 +75,16 @@ class _Stamp:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._second = -1
-        self._written = ""
+        self._written = -1, ""
 
     def __call__(self, _logger: Any, level: str, line: Line) -> Line:
         second, milliseconds = divmod(int(self._clock.wall() * 1000), 1000)
-        if second != self._second:
-            self._second = second
-            self._written = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+        known, written = self._written  # one value: libraries write from threads of their own, too
+        if second != known:
+            written = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+            self._written = second, written
         event = line.pop("event")
-        return {"timestamp": f"{self._written}.{milliseconds:03}Z", "level": level, "event": event, **line}
+        return {"timestamp": f"{written}.{milliseconds:03}Z", "level": level, "event": event, **line}
 
 
 def _rendering(settings: Log, lines: Lines) -> list[Processor]:

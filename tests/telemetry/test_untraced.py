@@ -3,10 +3,10 @@
 import subprocess
 import sys
 
-from proxy.assembly import tracing
 from proxy.clock import LoopClock
 from proxy.config import Settings
 from proxy.events import Events
+from proxy.observability import tracing
 from proxy.telemetry.untraced import Untraced
 from proxy.virtual import run_virtual
 from tests.fakes import ThrottledUpstream
